@@ -1,0 +1,1 @@
+//! Functions both engines share.

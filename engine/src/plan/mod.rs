@@ -1,0 +1,270 @@
+//! SQL text → DataFusion `LogicalPlan` → our [`Plan`] → EXPLAIN. Only this folder sees the SQL AST and logical plans.
+//!
+//! A [`Plan`] is a small closed tree in which every reference to a column is an index. Expressions live in [`Map`] alone;
+//! the stateful nodes refer to columns of their input, so that a kernel never evaluates SQL.
+
+pub mod statement;
+
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
+use catalog::ObjectId;
+use datafusion::logical_expr::AggregateUDF;
+use datafusion::physical_expr::PhysicalExpr;
+
+use crate::{ChangeBatch, Result};
+
+/// One operator of a view, with its inputs below it.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    /// What the operator does.
+    pub node: Node,
+    /// Names and types of the output's columns.
+    pub schema: SchemaRef,
+    /// True when the output never retracts a row, given that streams never do.
+    pub append_only: bool,
+}
+
+/// The operators there are.
+#[derive(Debug, Clone)]
+pub enum Node {
+    /// The changes of a stored relation; `columns` are indices into its schema.
+    Scan {
+        /// The relation read.
+        relation: ObjectId,
+        /// Its columns, in output order.
+        columns: Vec<usize>,
+    },
+    /// Rows known at planning: VALUES, or one empty row for a SELECT without FROM.
+    Constant(RecordBatch),
+    /// Filter and projection in one. Stateless.
+    Map(Map),
+    /// Explodes list columns. Stateless.
+    Unnest(Unnest),
+    /// UNION ALL of inputs with one schema. Stateless.
+    Union(Vec<Plan>),
+    /// GROUP BY. Without aggregates it is DISTINCT on the keys.
+    Aggregate(Aggregate),
+    /// A join of two inputs on equal keys and a residual condition.
+    Join(Box<Join>),
+    /// The first rows of each partition in an order: `ORDER BY … LIMIT` and `ROW_NUMBER() … <= n`.
+    TopN(TopN),
+    /// Any other sub-plan, run in batch over its inputs; the difference is emitted.
+    Recompute(Recompute),
+}
+
+/// Filter and projection: keeps rows for which `predicate` is true, then computes `expressions` over the kept rows.
+#[derive(Debug, Clone)]
+pub struct Map {
+    /// The input.
+    pub input: Box<Plan>,
+    /// Over the input's columns; `None` keeps every row.
+    pub predicate: Option<Arc<dyn PhysicalExpr>>,
+    /// Over the input's columns, one per output column.
+    pub expressions: Vec<Arc<dyn PhysicalExpr>>,
+}
+
+/// One output row per element of the list columns; other columns are repeated.
+#[derive(Debug, Clone)]
+pub struct Unnest {
+    /// The input.
+    pub input: Box<Plan>,
+    /// Indices of the list columns exploded together.
+    pub list_columns: Vec<usize>,
+    /// Indices of struct columns whose fields become columns.
+    pub struct_columns: Vec<usize>,
+    /// Where each output column comes from.
+    pub output: Vec<UnnestColumn>,
+    /// Keep one row, with a null, for an empty or null list.
+    pub preserve_nulls: bool,
+}
+
+/// Where an output column of [`Unnest`] comes from.
+#[derive(Debug, Clone, Copy)]
+pub enum UnnestColumn {
+    /// The input's column, repeated.
+    Kept(usize),
+    /// The element of this list column.
+    Element(usize),
+    /// Field `.1` of struct column `.0`.
+    Field(usize, usize),
+}
+
+/// GROUP BY `keys` with `aggregates`. Output columns: the keys, then the aggregates. With no keys there is exactly one
+/// output row, also over an empty input.
+#[derive(Debug, Clone)]
+pub struct Aggregate {
+    /// The input.
+    pub input: Box<Plan>,
+    /// Indices of the key columns. Nulls are equal to each other.
+    pub keys: Vec<usize>,
+    /// The aggregates, in output order.
+    pub aggregates: Vec<AggregateCall>,
+}
+
+/// One aggregate of a GROUP BY.
+#[derive(Debug, Clone)]
+pub struct AggregateCall {
+    /// The function, by which the invertible ones are recognised (by name) and others are re-evaluated.
+    pub function: Arc<AggregateUDF>,
+    /// Indices of the argument columns in the input.
+    pub arguments: Vec<usize>,
+    /// Index of a boolean column: only rows where it is true count.
+    pub filter: Option<usize>,
+    /// Each distinct argument counts once.
+    pub distinct: bool,
+    /// ORDER BY inside the call.
+    pub order_by: Vec<SortColumn>,
+    /// The output column's name.
+    pub name: String,
+    /// The bound physical expression, able to make accumulators, for functions that are re-evaluated.
+    pub expression: Arc<datafusion::physical_expr::aggregate::AggregateFunctionExpr>,
+}
+
+/// A column and its direction in an order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SortColumn {
+    /// Index of the column.
+    pub column: usize,
+    /// Largest first.
+    pub descending: bool,
+    /// Nulls before all values.
+    pub nulls_first: bool,
+}
+
+/// Which rows a join returns. Sides are in plan order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum JoinKind {
+    /// Matching pairs.
+    Inner,
+    /// Pairs, and left rows without a match with nulls.
+    Left,
+    /// Pairs, and right rows without a match with nulls.
+    Right,
+    /// Pairs, and unmatched rows of both sides.
+    Full,
+    /// Left rows with a match, once each.
+    LeftSemi,
+    /// Left rows without a match.
+    LeftAnti,
+    /// Left rows, each with a last boolean column: has a match (null-aware marks are recomputed).
+    LeftMark,
+}
+
+/// A join. Output columns: left's then right's (only left's for semi and anti; left's and `mark` for mark).
+#[derive(Debug, Clone)]
+pub struct Join {
+    /// Left input.
+    pub left: Plan,
+    /// Right input.
+    pub right: Plan,
+    /// Which rows are returned.
+    pub kind: JoinKind,
+    /// Key columns of the left input; none means a cross join, with all rows on one shard.
+    pub left_keys: Vec<usize>,
+    /// Key columns of the right input, pairwise of the same type.
+    pub right_keys: Vec<usize>,
+    /// `IS NOT DISTINCT FROM` keys: null matches null. Otherwise a null key matches nothing.
+    pub nulls_equal: bool,
+    /// Over the left's columns followed by the right's; a pair matches only when it is true.
+    pub residual: Option<Arc<dyn PhysicalExpr>>,
+}
+
+/// The rows at positions `skip..skip + fetch` of each partition, in `order`, ties broken by the row encoding.
+/// Output columns: the input's, then the row number (Int64/UInt64 as `schema` says) when `with_row_number`.
+#[derive(Debug, Clone)]
+pub struct TopN {
+    /// The input.
+    pub input: Box<Plan>,
+    /// Partition columns; none is one partition.
+    pub partition: Vec<usize>,
+    /// The order within a partition.
+    pub order: Vec<SortColumn>,
+    /// Rows passed over first.
+    pub skip: usize,
+    /// Rows returned.
+    pub fetch: usize,
+    /// Append the 1-based position as a last column.
+    pub with_row_number: bool,
+}
+
+/// A sub-plan kept current by running it in batch.
+#[derive(Debug, Clone)]
+pub struct Recompute {
+    /// Inputs, whose integrated rows the query reads as its tables `0..n`.
+    pub inputs: Vec<Plan>,
+    /// The query.
+    pub query: Arc<dyn BatchQuery>,
+}
+
+/// A batch query over in-memory inputs, opaque to operators.
+#[async_trait::async_trait]
+pub trait BatchQuery: std::fmt::Debug + Send + Sync {
+    /// Runs over `inputs[i]`, the rows of input `i` (weights already expanded), and returns all result rows.
+    async fn run(&self, inputs: Vec<Vec<RecordBatch>>) -> Result<Vec<RecordBatch>>;
+    /// One line for EXPLAIN: the operator that has no incremental way here.
+    fn describe(&self) -> String;
+}
+
+/// How a plan node is maintained, as EXPLAIN says it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Maintenance {
+    /// Keeps nothing.
+    Stateless,
+    /// Cost grows with the change.
+    Incremental,
+    /// Runs again in batch when an input changes.
+    Recompute,
+}
+
+impl Plan {
+    /// How this node (not its inputs) is maintained.
+    pub fn maintenance(&self) -> Maintenance {
+        match &self.node {
+            Node::Scan { .. } | Node::Constant(_) | Node::Map(_) | Node::Unnest(_) | Node::Union(_) => Maintenance::Stateless,
+            Node::Aggregate(_) | Node::Join(_) | Node::TopN(_) => Maintenance::Incremental,
+            Node::Recompute(_) => Maintenance::Recompute,
+        }
+    }
+
+    /// The inputs, left to right.
+    pub fn inputs(&self) -> Vec<&Plan> {
+        match &self.node {
+            Node::Scan { .. } | Node::Constant(_) => vec![],
+            Node::Map(map) => vec![&map.input],
+            Node::Unnest(unnest) => vec![&unnest.input],
+            Node::Union(inputs) => inputs.iter().collect(),
+            Node::Aggregate(aggregate) => vec![&aggregate.input],
+            Node::Join(join) => vec![&join.left, &join.right],
+            Node::TopN(top) => vec![&top.input],
+            Node::Recompute(recompute) => recompute.inputs.iter().collect(),
+        }
+    }
+
+    /// The relations scanned anywhere below, each once, in plan order.
+    pub fn relations(&self) -> Vec<ObjectId> {
+        let mut found = Vec::new();
+        self.visit(&mut |plan| {
+            if let Node::Scan { relation, .. } = &plan.node {
+                if !found.contains(relation) {
+                    found.push(*relation);
+                }
+            }
+        });
+        found
+    }
+
+    /// Calls `each` for this node and all below it, inputs first.
+    pub fn visit<'a>(&'a self, each: &mut dyn FnMut(&'a Plan)) {
+        for input in self.inputs() {
+            input.visit(each);
+        }
+        each(self);
+    }
+
+    /// A constant's rows as the changes of its first epoch.
+    pub fn constant_changes(rows: &RecordBatch) -> ChangeBatch {
+        ChangeBatch::inserts(rows.clone())
+    }
+}

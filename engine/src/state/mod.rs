@@ -1,0 +1,1 @@
+//! Keyed state: batches in, batches out. Knows no SQL and no timely.
