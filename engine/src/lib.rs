@@ -13,12 +13,15 @@
 //! - [`functions`] are the aggregates and scalar functions both engines share, exact and independent of order.
 
 pub mod clock;
+pub mod decode;
 pub mod config;
 pub mod engine;
 pub mod error;
 pub mod functions;
 pub mod operators;
 pub mod plan;
+pub mod sink;
+pub mod source;
 pub mod state;
 pub mod update;
 
