@@ -9,7 +9,13 @@ use super::*;
 use crate::{Column, Definition, DurableStore, Object, ObjectId, SqlType};
 
 fn view(id: u32) -> Change {
-    let column = Column { name: "a".into(), sql_type: SqlType::Varchar(Some(5)), nullable: true, default: Some("'ä'".into()), comment: None };
+    let column = Column {
+        name: "a".into(),
+        sql_type: SqlType::Varchar(Some(5)),
+        nullable: true,
+        default: Some("'ä'".into()),
+        comment: None,
+    };
     Change::Create(Object {
         id: ObjectId(id),
         schema: "public".into(),
@@ -109,7 +115,8 @@ async fn a_changed_byte_anywhere_is_noticed() {
     }
     fs::remove_file(&path).expect("removes");
     let error = open(folder.path()).await.expect_err("a gap is noticed");
-    let expected = "XX001 catalog object catalog/00000000000000000001.json is corrupt: it is missing, and later versions are there";
+    let expected =
+        "XX001 catalog object catalog/00000000000000000001.json is corrupt: it is missing, and later versions are there";
     assert_eq!(shown(&error, folder.path()), expected);
 }
 
@@ -122,10 +129,16 @@ async fn a_newer_format_and_foreign_files_are_refused() {
     fs::write(&path, sealed::seal(&body)).expect("writes");
     let error = open(folder.path()).await.expect_err("from the future");
     let reason = "format 2 is not known to this version, which reads format 1";
-    assert_eq!(shown(&error, folder.path()), format!("XX001 catalog object catalog/00000000000000000003.json is corrupt: {reason}"));
+    assert_eq!(
+        shown(&error, folder.path()),
+        format!("XX001 catalog object catalog/00000000000000000003.json is corrupt: {reason}")
+    );
     fs::rename(&path, folder.path().join("catalog/notes.json")).expect("renames");
     let error = open(folder.path()).await.expect_err("a foreign file");
-    assert_eq!(shown(&error, folder.path()), "XX001 catalog object catalog/notes.json is corrupt: its name is not that of a version");
+    assert_eq!(
+        shown(&error, folder.path()),
+        "XX001 catalog object catalog/notes.json is corrupt: its name is not that of a version"
+    );
 }
 
 /// Format 1 as it was first written: all that comes after must read it.
@@ -150,7 +163,8 @@ async fn the_first_format_is_read() {
 async fn a_long_history_leaves_a_snapshot_and_opens_from_it() {
     let store: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
     let mut log = CatalogLog::open(Arc::clone(&store)).await.expect("opens");
-    for version in 1..=SNAPSHOT_INTERVAL {
+    log.append(view(16_384)).await.expect("appends");
+    for version in 2..=SNAPSHOT_INTERVAL {
         let comment = Some(version.to_string());
         log.append(Change::CommentSchema { schema: "public".into(), comment }).await.expect("appends");
     }
@@ -159,7 +173,7 @@ async fn a_long_history_leaves_a_snapshot_and_opens_from_it() {
     assert_eq!(newest_snapshot(store.as_ref()).await.expect("reads"), *log.snapshot());
     // The snapshot stands for the versions before it: they are not read again.
     store.put(&change_path(1), "damaged".into()).await.expect("puts");
-    log.append(view(16_384)).await.expect("appends");
+    log.append(view(16_385)).await.expect("appends");
     let later = CatalogLog::open(store).await.expect("opens");
     assert_eq!((later.snapshot(), again.snapshot().version), (log.snapshot(), SNAPSHOT_INTERVAL));
 }
