@@ -18,6 +18,7 @@ pub mod config;
 pub mod engine;
 pub mod error;
 pub mod functions;
+pub mod log;
 pub mod operators;
 pub mod plan;
 pub mod sink;
