@@ -13,8 +13,8 @@
 //! - [`functions`] are the aggregates and scalar functions both engines share, exact and independent of order.
 
 pub mod clock;
-pub mod decode;
 pub mod config;
+pub mod decode;
 pub mod engine;
 pub mod error;
 pub mod functions;

@@ -17,7 +17,7 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 
 pub use crate::decode::DecodeFailure;
-pub use crate::decode::{decode_error_batch, decode_error_schema};
+pub use crate::decode::{decode_error_rows, decode_error_schema};
 pub use spec::SourceSpec;
 
 use crate::Result;
