@@ -13,6 +13,9 @@ pub mod nexmark;
 pub mod options;
 pub mod spec;
 
+#[cfg(test)]
+mod test_support;
+
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 
