@@ -266,9 +266,34 @@ impl ColumnBuffer {
         }
     }
 
+    /// Batches follow each other with about as many values: growing again from nothing would copy all of them.
+    fn reserve_like(&mut self, other: &Self) {
+        match (&mut self.values, &other.values) {
+            (Values::Boolean(values), Values::Boolean(other)) => values.reserve(other.len()),
+            (Values::Int16(values), Values::Int16(other)) => values.reserve(other.len()),
+            (Values::Int32(values), Values::Int32(other)) => values.reserve(other.len()),
+            (Values::Int64(values), Values::Int64(other)) => values.reserve(other.len()),
+            (Values::Float32(values), Values::Float32(other)) => values.reserve(other.len()),
+            (Values::Float64(values), Values::Float64(other)) => values.reserve(other.len()),
+            (Values::Decimal(values), Values::Decimal(other)) => values.reserve(other.len()),
+            (Values::Interval(values), Values::Interval(other)) => values.reserve(other.len()),
+            (Values::Bytes { bytes, offsets }, Values::Bytes { bytes: other, offsets: other_offsets }) => {
+                bytes.reserve(other.len());
+                offsets.reserve(other_offsets.len());
+            }
+            (Values::List { elements, offsets }, Values::List { elements: other, offsets: other_offsets }) => {
+                elements.reserve_like(other);
+                offsets.reserve(other_offsets.len());
+            }
+            (Values::Struct(fields), Values::Struct(other)) => fields.iter_mut().zip(other).for_each(|(field, other)| field.reserve_like(other)),
+            _ => unreachable!("both are of one type"),
+        }
+    }
+
     /// The values as an array; the buffer is empty afterwards.
     pub fn finish(&mut self) -> ArrayRef {
-        let fresh = Self::of_type(&self.name, &self.sql_type, self.nullable);
+        let mut fresh = Self::of_type(&self.name, &self.sql_type, self.nullable);
+        fresh.reserve_like(self);
         let mut full = std::mem::replace(self, fresh);
         let nulls = full.validity.finish();
         let data_type = full.sql_type.arrow();

@@ -112,7 +112,7 @@ impl<'a> Parser<'a> {
         }
         let separator = self.peek().filter(|byte| matches!(byte, b'-' | b'/')).ok_or_else(|| self.invalid())?;
         // Two digits first would be another order of the fields, or a short year: both are guesses.
-        if n_digits < 3 || n_digits > 6 {
+        if !(3..=6).contains(&n_digits) {
             return Err(self.invalid());
         }
         self.at += 1;

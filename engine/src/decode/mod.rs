@@ -339,7 +339,11 @@ impl Decoder {
 
     fn advance(&mut self, record: &[u8], n_bytes: usize) {
         self.offset += n_bytes as u64;
-        self.line = self.line.map(|line| line + memchr::memchr_iter(b'\n', record).count() as u64);
+        let n_lines = match self.layout {
+            Layout::Ndjson => 1,
+            Layout::Delimited(_) => memchr::memchr_iter(b'\n', record).count() as u64,
+        };
+        self.line = self.line.map(|line| line + n_lines);
     }
 
     fn record(&mut self, record: &[u8]) -> Result<bool> {

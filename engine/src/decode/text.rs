@@ -61,6 +61,11 @@ pub fn parse_integer(text: &str, type_name: &str, min: i64, max: i64) -> Result<
     if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
         return Err(invalid(type_name, text));
     }
+    if digits.len() <= 18 {
+        let value = digits.iter().fold(0, |sum, digit| sum * 10 + i64::from(digit - b'0'));
+        let value = if negative { -value } else { value };
+        return if (min..=max).contains(&value) { Ok(value) } else { Err(out_of_range(type_name, text)) };
+    }
     // Negative all the way, since the least number has no positive counterpart.
     let step = |sum: Option<i64>, digit: &u8| sum?.checked_mul(10)?.checked_sub(i64::from(digit - b'0'));
     let value = digits.iter().fold(Some(0), step);

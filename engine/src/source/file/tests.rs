@@ -4,7 +4,7 @@ use std::fs;
 use std::io::Write as _;
 use std::sync::Arc;
 
-use arrow::array::{Array as _, Int32Array, Int64Array, StringArray};
+use arrow::array::{Int32Array, Int64Array, StringArray};
 use arrow::datatypes::{DataType, Field, Schema};
 use tempfile::TempDir;
 
@@ -116,7 +116,7 @@ fn a_followed_file_grows_and_files_appear() {
     let spec = folder.spec(&[("path", "in"), ("format", "csv"), ("mode", "follow")], &AB).expect("valid");
     assert!(!spec.is_bounded());
     let mut source = spec.open(&[0]).expect("readable");
-    let mut next = |source: &mut dyn Source| {
+    let next = |source: &mut dyn Source| {
         let mut rows = drain(source, 10).0.pop().unwrap_or_default();
         rows.extend(drain(source, 10).0.pop().unwrap_or_default());
         rows

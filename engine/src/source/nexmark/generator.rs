@@ -103,7 +103,7 @@ impl Generator {
     /// A generator; builds the string tables (about 2 MB).
     pub fn new(config: GeneratorConfig) -> Self {
         let text = Arc::new(Text::new(config.seed));
-        Self { config, text, prices: Arc::new(Prices::new()) }
+        Self { config, text, prices: Arc::new(Prices::default()) }
     }
 
     /// All columns of all events of `range`, which has at most [`MAX_EVENTS`].

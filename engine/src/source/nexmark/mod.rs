@@ -64,6 +64,9 @@ impl NexmarkOptions {
     }
 }
 
+/// Events generated at once: what a batch is made from then stays in a core's cache.
+const BATCH_EVENTS: u64 = 16_384;
+
 /// The events of one sequence, for some of its three streams.
 pub struct NexmarkSource {
     generator: Generator,
@@ -97,7 +100,9 @@ impl NexmarkSource {
             if !self.wanted.contains(&kind) || kind.count_before(range.start) == kind.count_before(range.end) {
                 return Vec::new();
             }
-            vec![self.generator.batch(kind, range.clone(), self.columns[kind as usize].as_deref())]
+            let parts = range.clone().step_by(BATCH_EVENTS as usize).map(|start| start..range.end.min(start + BATCH_EVENTS));
+            let batches = parts.map(|part| self.generator.batch(kind, part, self.columns[kind as usize].as_deref()));
+            batches.filter(|batch| batch.num_rows() > 0).collect()
         };
         SourceBatch { outputs: EventKind::ALL.map(batch).to_vec(), errors: Vec::new() }
     }
@@ -131,16 +136,7 @@ impl Source for NexmarkSource {
     fn replay(&mut self, from: &str, to: &str) -> Result<SourceBatch> {
         let from = super::options::from_position::<Position>(from)?.event;
         let to = super::options::from_position::<Position>(to)?.event;
-        let mut all = SourceBatch::empty(3);
-        let mut start = from;
-        while start < to {
-            let end = to.min(start + generator::MAX_EVENTS);
-            for (output, batches) in self.generate(start..end).outputs.into_iter().enumerate() {
-                all.outputs[output].extend(batches);
-            }
-            start = end;
-        }
-        Ok(all)
+        Ok(self.generate(from..to))
     }
 
     fn project(&mut self, output: usize, columns: Option<Vec<usize>>) -> Result<()> {

@@ -17,12 +17,13 @@ pub struct Prices {
     fine: Vec<f64>,
 }
 
-impl Prices {
-    /// Builds the tables.
-    pub fn new() -> Self {
+impl Default for Prices {
+    fn default() -> Self {
         Self { coarse: powers(COARSE_BASE), fine: powers(FINE_BASE) }
     }
+}
 
+impl Prices {
     /// A price between 100 and 100,000,000.
     pub fn price(&self, draw: u64) -> i64 {
         let position = (unit(draw) * (STEPS * STEPS) as f64) as usize;
@@ -40,7 +41,7 @@ mod tests {
 
     #[test]
     fn equals_the_power_function() {
-        let prices = Prices::new();
+        let prices = Prices::default();
         for step in 0..1000u64 {
             let draw = step * (u64::MAX / 1000);
             let position = (unit(draw) * (STEPS * STEPS) as f64).floor() / (STEPS * STEPS) as f64;

@@ -80,39 +80,52 @@ fn pool(seed: u64, which: u64, is_space: impl Fn(u64) -> bool) -> Vec<u8> {
     (0..POOL_STARTS + MAX_SLICE).map(letter).collect()
 }
 
+/// Built without a string per channel: a replay opens a generator for each span it reads.
 fn channel_tables(seed: u64) -> (Table, Table) {
     let (mut channels, mut urls) = (Table::default(), Table::default());
+    let url_seed = seed ^ 0x0075_726C;
     for (index, name) in HOT_CHANNELS.iter().enumerate() {
-        channels.push(name);
-        urls.push(&base_url(event_key(seed ^ 0x0075_726C, index as u64)));
+        channels.push(|bytes| bytes.extend_from_slice(name.as_bytes()));
+        urls.push(|bytes| append_base_url(bytes, event_key(url_seed, index as u64)));
     }
     for number in 0..N_CHANNELS {
-        channels.push(&format!("channel-{number}"));
-        let key = event_key(seed ^ 0x0075_726C, u64::from(number) + HOT_CHANNELS.len() as u64);
-        let mut url = base_url(key);
-        if high_below(draw(key, 99), 10) > 0 {
-            url += &format!("&channel_id={}", (number.reverse_bits() as i32).unsigned_abs());
-        }
-        urls.push(&url);
+        channels.push(|bytes| {
+            bytes.extend_from_slice(b"channel-");
+            append_number(bytes, number);
+        });
+        let key = event_key(url_seed, u64::from(number) + HOT_CHANNELS.len() as u64);
+        urls.push(|bytes| {
+            append_base_url(bytes, key);
+            if high_below(draw(key, 99), 10) > 0 {
+                bytes.extend_from_slice(b"&channel_id=");
+                append_number(bytes, (number.reverse_bits() as i32).unsigned_abs());
+            }
+        });
     }
     (channels, urls)
 }
 
-fn base_url(key: u64) -> String {
-    let part = |which: u64| -> String {
-        let length = MIN_LENGTH + low_below(draw(key, which), 5 - MIN_LENGTH);
-        let letter = |position: u32| {
-            let d = draw(key, which * 16 + u64::from(position) + 1);
-            if low_below(d, 13) == 0 { '_' } else { char::from(b'a' + high_below(d, 26) as u8) }
-        };
-        (0..length).map(letter).collect()
-    };
-    format!("https://www.nexmark.com/{}/{}/{}/item.htm?query=1", part(1), part(2), part(3))
+fn append_base_url(bytes: &mut Vec<u8>, key: u64) {
+    bytes.extend_from_slice(b"https://www.nexmark.com/");
+    for part in 1..=3 {
+        let length = MIN_LENGTH + low_below(draw(key, part), 5 - MIN_LENGTH);
+        for position in 0..length {
+            let d = draw(key, part * 16 + u64::from(position) + 1);
+            bytes.push(if low_below(d, 13) == 0 { b'_' } else { b'a' + high_below(d, 26) as u8 });
+        }
+        bytes.push(b'/');
+    }
+    bytes.extend_from_slice(b"item.htm?query=1");
+}
+
+fn append_number(bytes: &mut Vec<u8>, number: u32) {
+    let n_digits = number.checked_ilog10().unwrap_or(0);
+    bytes.extend((0..=n_digits).rev().map(|digit| b'0' + (number / 10u32.pow(digit) % 10) as u8));
 }
 
 impl Table {
-    fn push(&mut self, text: &str) {
-        self.bytes.extend_from_slice(text.as_bytes());
+    fn push(&mut self, append: impl FnOnce(&mut Vec<u8>)) {
+        append(&mut self.bytes);
         self.ends.push(self.bytes.len() as u32);
     }
 
