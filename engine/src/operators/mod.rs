@@ -11,6 +11,8 @@ pub mod graph;
 pub mod join;
 pub mod map;
 pub mod recompute;
+#[cfg(test)]
+pub(crate) mod script;
 pub mod sequential;
 pub mod timely_driver;
 pub mod timely_recompute;
