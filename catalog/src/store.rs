@@ -220,12 +220,12 @@ fn folder_of(path: &FilePath) -> &FilePath {
 }
 
 /// Makes the names in a folder durable.
-pub(crate) fn sync_folder(folder: &FilePath) -> io::Result<()> {
+pub fn sync_folder(folder: &FilePath) -> io::Result<()> {
     File::open(folder)?.sync_all()
 }
 
 /// Makes `folder` and those above it, durably.
-pub(crate) fn create_folder(folder: &FilePath) -> io::Result<()> {
+pub fn create_folder(folder: &FilePath) -> io::Result<()> {
     if folder.is_dir() {
         return Ok(());
     }

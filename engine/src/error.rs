@@ -133,3 +133,12 @@ impl From<arrow::error::ArrowError> for Error {
         Self::new(sqlstate, error.to_string())
     }
 }
+
+impl From<catalog::CatalogError> for Error {
+    fn from(error: catalog::CatalogError) -> Self {
+        let mut converted = Self::new(error.sqlstate(), error.to_string());
+        converted.detail = error.detail();
+        converted.hint = error.hint();
+        converted
+    }
+}

@@ -69,8 +69,8 @@ pub enum Request {
 pub struct Define {
     /// The version it was planned against; another one means planning again.
     pub version: u64,
-    /// The change.
-    pub change: Change,
+    /// The change; `None` for relations that only live as long as someone follows them.
+    pub change: Option<Change>,
     /// Relations it makes.
     pub create: Vec<NewRelation>,
     /// Relations it ends.
@@ -330,12 +330,11 @@ impl Sequencer {
         if !self.pending.is_empty() {
             self.seal();
         }
-        let mut change = define.change;
-        change.set_since(self.sealed);
-        let appended = self.runtime.block_on(self.catalog_log.append(&self.snapshot, &change));
-        match appended {
-            Ok(snapshot) => self.snapshot = Arc::new(snapshot),
-            Err(error) => return answer(reply, Err(error.into())),
+        if let Some(change) = define.change {
+            match self.runtime.block_on(self.catalog_log.append(begun(change, self.sealed))) {
+                Ok(snapshot) => self.snapshot = snapshot,
+                Err(error) => return answer(reply, Err(error.into())),
+            }
         }
         self.drop_relations(&define.drop);
         for relation in define.create {
@@ -666,6 +665,16 @@ impl Shard {
             }
         }
     }
+}
+
+/// The change with the epoch at which what it creates begins.
+fn begun(mut change: Change, since: Epoch) -> Change {
+    match &mut change {
+        Change::Create(object) | Change::Replace(object) => object.since = since,
+        Change::CreateMany(objects) => objects.iter_mut().for_each(|object| object.since = since),
+        _ => {}
+    }
+    change
 }
 
 /// Whoever asked may have gone; what was done stays done.

@@ -45,6 +45,8 @@ pub enum Write {
     },
     /// Rows as they were read.
     Delete(RecordBatch),
+    /// What a transaction did to its own view of the table, in order: retracted rows must still be there.
+    Effects(Vec<ChangeBatch>),
 }
 
 /// What a write did.
@@ -104,6 +106,7 @@ impl Table {
             Write::Insert(rows, on_conflict) => self.insert(rows, on_conflict),
             Write::Update { old, new } => self.update(old, new),
             Write::Delete(old) => self.delete(old),
+            Write::Effects(effects) => self.effects(effects),
         }
     }
 
@@ -203,6 +206,16 @@ impl Table {
         self.remove(old)?;
         let effects = if old.num_rows() == 0 { vec![] } else { vec![ChangeBatch::deletes(old.clone())] };
         Ok(Applied { effects, returned: old.clone() })
+    }
+
+    fn effects(&mut self, effects: &[ChangeBatch]) -> Result<Applied> {
+        for changes in effects {
+            match changes.weights() {
+                Some(_) => self.remove(changes.rows())?,
+                None => drop(self.insert(changes.rows(), &OnConflict::Fail)?),
+            }
+        }
+        Ok(Applied { effects: effects.to_vec(), returned: RecordBatch::new_empty(Arc::clone(&self.schema)) })
     }
 
     /// Takes out rows as they were read; 40001 when one has changed since.
