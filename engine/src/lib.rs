@@ -24,6 +24,7 @@ pub mod metrics;
 pub mod operators;
 pub mod plan;
 pub mod render;
+pub mod sequencer;
 pub mod sink;
 pub mod source;
 pub mod state;

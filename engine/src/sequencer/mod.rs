@@ -15,7 +15,6 @@ pub mod relation;
 pub mod table;
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
-use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, RwLock};
 
@@ -29,6 +28,7 @@ use crate::command::{Command, EpochInputs};
 use crate::error::sqlstate;
 use crate::log::{Effect, EpochRecord, Log, Replay, SourceSpan};
 use crate::metrics::Registry;
+use crate::decode::decode_error_batch;
 use crate::source::SourceSpec;
 use crate::state::key::hash_rows;
 use crate::time::ReadClock;
@@ -55,6 +55,8 @@ pub enum Request {
     },
     /// A change of the catalog.
     Define(Box<Define>),
+    /// Relations of no catalog are not followed any more.
+    DropUnnamed(Vec<ObjectId>),
     /// From a reader.
     Source(usize, Event),
     /// From a worker.
@@ -115,8 +117,6 @@ pub struct Start {
     pub wall_clock: Arc<Clock>,
     /// See [`crate::config::Config::max_epoch_rows`].
     pub max_epoch_rows: usize,
-    /// Where `file` sources may read.
-    pub file_root: Option<PathBuf>,
     /// What others see.
     pub shared: Shared,
     /// The catalog's log.
@@ -149,7 +149,6 @@ struct Sequencer {
     workers: CommandSender,
     wall_clock: Arc<Clock>,
     max_epoch_rows: usize,
-    file_root: Option<PathBuf>,
     shared: Shared,
     snapshot: Arc<Snapshot>,
     catalog_log: catalog::CatalogLog,
@@ -244,6 +243,7 @@ impl Sequencer {
                 Err(error) => answer(reply, Err(error)),
             },
             Request::Define(define) => self.define(*define),
+            Request::DropUnnamed(relations) => self.drop_relations(&relations),
             Request::Source(reader, event) => self.bring(reader, event),
             Request::Report(Report::Through { worker, epoch }) => self.through[worker] = epoch,
             Request::Report(Report::Failed { relation, error }) => self.failed(relation, error),
@@ -310,7 +310,7 @@ impl Sequencer {
         let now_us = self.wall_clock.now_us();
         for (index, failure) in &batch.errors {
             let Some(errors) = outputs.get(*index).copied().flatten().and_then(|relation| self.relations.get(&relation)?.errors) else { continue };
-            let rows = crate::source::decode_error_rows(std::slice::from_ref(failure), now_us);
+            let rows = decode_error_batch(std::slice::from_ref(failure), now_us);
             self.pending.effects.push(Effect { relation: errors, changes: ChangeBatch::inserts(rows) });
         }
     }
@@ -541,7 +541,6 @@ impl Sequencer {
             workers: start.workers,
             wall_clock: start.wall_clock,
             max_epoch_rows: start.max_epoch_rows,
-            file_root: start.file_root,
             shared: start.shared,
             snapshot,
             catalog_log: start.catalog_log,

@@ -12,8 +12,9 @@ use crate::command::{Create, CreateDataflow, Keep};
 use crate::metrics::RelationEntry;
 use crate::operators::graph;
 use crate::plan::{Maintenance, Plan};
-use crate::sink::BlackholeSink;
-use crate::source::{SourceSpec, decode_error_schema};
+use crate::decode::decode_error_schema;
+use crate::sink::blackhole::Blackhole;
+use crate::source::spec::SourceSpec;
 use crate::{Epoch, Error, Result};
 
 /// A relation about to be created.
@@ -145,7 +146,7 @@ impl Workshop {
                 append_only: plan.append_only,
                 keep: match sink {
                     None => Keep::Trace,
-                    Some("blackhole") => Keep::Sink(Box::new(BlackholeSink::new())),
+                    Some("blackhole") => Keep::Sink(Box::new(Blackhole::default())),
                     Some(other) => return Err(no_such_sink(other)),
                 },
                 metrics: Arc::clone(&entry.relation[worker]),
