@@ -155,7 +155,8 @@ pub fn drop_schema_plan(snapshot: &Snapshot, name: &str, cascade: bool) -> Resul
         return Err(CatalogError::NotFound { what: "schema", name: name.to_owned() });
     }
     // An errors relation goes with its owner, which is in the same schema.
-    let inside: BTreeSet<ObjectId> = snapshot.objects_in(name).filter(|object| object.kind() != crate::ObjectKind::Errors).map(|object| object.id).collect();
+    let inside: BTreeSet<ObjectId> =
+        snapshot.objects_in(name).filter(|object| object.kind() != crate::ObjectKind::Errors).map(|object| object.id).collect();
     if !cascade && !inside.is_empty() {
         let objects = snapshot.objects_in(name).map(Object::described).collect();
         return Err(CatalogError::SchemaNotEmpty { schema: name.to_owned(), objects });

@@ -49,7 +49,9 @@ pub(crate) fn parts(snapshot: &Snapshot, object: &Object) -> Result<()> {
         }
         match snapshot.get(*id) {
             None => return Err(CatalogError::NoSuchId(*id)),
-            Some(other) if other.kind() == ObjectKind::Sink => return Err(inconsistent(format!("{} reads a sink", object.described()))),
+            Some(other) if other.kind() == ObjectKind::Sink => {
+                return Err(inconsistent(format!("{} reads a sink", object.described())));
+            }
             Some(_) => {}
         }
     }

@@ -26,7 +26,9 @@ impl DataLock {
         let mut file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path).map_err(failed)?;
         match file.try_lock() {
             Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return Err(CatalogError::Locked { folder: folder.to_owned(), pid: read_pid(&mut file) }),
+            Err(TryLockError::WouldBlock) => {
+                return Err(CatalogError::Locked { folder: folder.to_owned(), pid: read_pid(&mut file) });
+            }
             Err(TryLockError::Error(source)) => return Err(failed(source)),
         }
         write_pid(&mut file).map_err(failed)?;
@@ -59,7 +61,8 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let first = DataLock::acquire(folder.path()).expect("nobody has it");
         let error = DataLock::acquire(folder.path()).expect_err("it is taken");
-        let expected = format!("data folder {} is in use by another server (process {})", folder.path().display(), std::process::id());
+        let expected =
+            format!("data folder {} is in use by another server (process {})", folder.path().display(), std::process::id());
         assert_eq!((error.to_string(), error.sqlstate()), (expected, "55006"));
         drop(first);
         DataLock::acquire(folder.path()).expect("it is free again");

@@ -55,7 +55,8 @@ impl CatalogLog {
         let base = newest_snapshot(store.as_ref()).await?;
         let mut current = base.clone();
         for (version, change) in changes_after(&store, base.version).await? {
-            current = apply(&current, &change).map_err(|error| CatalogError::Corrupt { path: change_path(version).to_string(), reason: error.to_string() })?;
+            current = apply(&current, &change)
+                .map_err(|error| CatalogError::Corrupt { path: change_path(version).to_string(), reason: error.to_string() })?;
         }
         if current.version - base.version >= SNAPSHOT_INTERVAL {
             let stored = StoredSnapshot { format: FORMAT, snapshot: current.clone() };
@@ -124,7 +125,8 @@ async fn versions_in(store: &dyn ObjectStore, folder: &Path) -> Result<Vec<u64>>
     };
     let mut versions = Vec::with_capacity(listed.objects.len());
     for object in &listed.objects {
-        let foreign = || CatalogError::Corrupt { path: object.location.to_string(), reason: "its name is not that of a version".into() };
+        let foreign =
+            || CatalogError::Corrupt { path: object.location.to_string(), reason: "its name is not that of a version".into() };
         versions.push(version_of(&object.location).ok_or_else(foreign)?);
     }
     versions.sort_unstable();
@@ -155,7 +157,10 @@ async fn changes_after(store: &Arc<dyn ObjectStore>, after: u64) -> Result<Vec<(
     for (index, version) in wanted.iter().enumerate() {
         let expected = after + 1 + index as u64;
         if *version != expected {
-            return Err(CatalogError::Corrupt { path: change_path(expected).to_string(), reason: "it is missing, and later versions are there".into() });
+            return Err(CatalogError::Corrupt {
+                path: change_path(expected).to_string(),
+                reason: "it is missing, and later versions are there".into(),
+            });
         }
     }
     stream::iter(wanted.into_iter().map(|version| read_change(Arc::clone(store), version))).buffered(N_READS).try_collect().await

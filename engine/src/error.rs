@@ -136,9 +136,12 @@ impl From<arrow::error::ArrowError> for Error {
 
 impl From<catalog::CatalogError> for Error {
     fn from(error: catalog::CatalogError) -> Self {
-        let mut converted = Self::new(error.sqlstate(), error.to_string());
-        converted.detail = error.detail();
-        converted.hint = error.hint();
-        converted
+        Self { detail: error.detail(), hint: error.hint(), ..Self::new(error.sqlstate(), error.to_string()) }
+    }
+}
+
+impl From<catalog::types::TypeError> for Error {
+    fn from(error: catalog::types::TypeError) -> Self {
+        Self::new(error.sqlstate(), error.to_string())
     }
 }

@@ -53,7 +53,8 @@ impl Log {
     /// As [`Log::open`], with another size of segments.
     pub fn open_with_segment_bytes(folder: &Path, segment_bytes: u64) -> Result<(Self, Replay)> {
         catalog::store::create_folder(folder).map_err(|error| segment::io_error("cannot make", folder, &error))?;
-        let mut log = Self { folder: folder.to_owned(), segment: None, segment_bytes, last_epoch: None, n_torn_bytes: 0, poisoned: None };
+        let mut log =
+            Self { folder: folder.to_owned(), segment: None, segment_bytes, last_epoch: None, n_torn_bytes: 0, poisoned: None };
         let mut segments = segment::list(folder)?;
         let mut may_be_torn = true;
         while let Some(last) = segments.pop() {
@@ -77,7 +78,12 @@ impl Log {
     /// Adds an epoch's record to what the next [`Log::sync`] makes durable. Panics if its epoch is not later than the last.
     pub fn append(&mut self, record: &EpochRecord) -> Result<()> {
         self.refuse_if_poisoned()?;
-        assert!(self.last_epoch.is_none_or(|last| last < record.epoch), "epochs in the log strictly increase: {} after {:?}", record.epoch, self.last_epoch);
+        assert!(
+            self.last_epoch.is_none_or(|last| last < record.epoch),
+            "epochs in the log strictly increase: {} after {:?}",
+            record.epoch,
+            self.last_epoch
+        );
         let payload = record.encode()?;
         frame::refuse_too_large(&payload)?;
         let outcome = self.write(record.epoch, &payload);
@@ -118,8 +124,10 @@ impl Log {
     fn refuse_if_poisoned(&self) -> Result<()> {
         match &self.poisoned {
             None => Ok(()),
-            Some(cause) => Err(Error::new(cause.sqlstate, format!("the epoch log accepts nothing since a write failed: {}", cause.message))
-                .with_hint("Free or repair the disk and restart the server: it then reads what was written.")),
+            Some(cause) => {
+                Err(Error::new(cause.sqlstate, format!("the epoch log accepts nothing since a write failed: {}", cause.message))
+                    .with_hint("Free or repair the disk and restart the server: it then reads what was written."))
+            }
         }
     }
 

@@ -7,8 +7,9 @@ use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, Int64Array, RecordBatch, RecordBatchOptions};
 use arrow::datatypes::{DataType, Field, Schema};
+use arrow::ipc::MetadataVersion;
 use arrow::ipc::reader::StreamReader;
-use arrow::ipc::writer::StreamWriter;
+use arrow::ipc::writer::{IpcWriteOptions, StreamWriter};
 use catalog::ObjectId;
 
 use crate::error::sqlstate;
@@ -56,6 +57,9 @@ const WEIGHT: &str = "weight";
 
 /// An effect's flag: the last column of the batch is the weights.
 const HAS_WEIGHTS: u8 = 1;
+
+/// The least Arrow allows. Its default, 64, would triple the size of a record with one small row, the most common one.
+const IPC_ALIGNMENT: usize = 8;
 
 impl EpochRecord {
     /// The payload of its frame.
@@ -110,7 +114,8 @@ fn encode_changes(changes: &ChangeBatch, payload: &mut Vec<u8>) -> Result<()> {
     payload.push(if changes.weights().is_some() { HAS_WEIGHTS } else { 0 });
     let length_at = payload.len();
     payload.extend([0; 8]);
-    let mut writer = StreamWriter::try_new(&mut *payload, &rows.schema())?;
+    let options = IpcWriteOptions::try_new(IPC_ALIGNMENT, false, MetadataVersion::V5)?;
+    let mut writer = StreamWriter::try_new_with_options(&mut *payload, &rows.schema(), options)?;
     writer.write(&rows)?;
     writer.finish()?;
     drop(writer);

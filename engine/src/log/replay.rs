@@ -31,7 +31,11 @@ impl Replay {
                 let end = self.segments.is_empty().then_some(self.last_end);
                 let reader = SegmentReader::open(&segment, end)?;
                 if reader.follows != self.last_epoch {
-                    return Err(reader.corrupt(&format!("it follows {}, but {} was read before it", shown(reader.follows), shown(self.last_epoch))));
+                    return Err(reader.corrupt(&format!(
+                        "it follows {}, but {} was read before it",
+                        shown(reader.follows),
+                        shown(self.last_epoch)
+                    )));
                 }
                 self.reader = Some(reader);
                 continue;

@@ -4,7 +4,9 @@ use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, Int64Array, ListArray, RecordBatch, RecordBatchOptions, StringArray, StructArray, new_null_array};
+use arrow::array::{
+    Array, ArrayRef, Int64Array, ListArray, RecordBatch, RecordBatchOptions, StringArray, StructArray, new_null_array,
+};
 use arrow::buffer::{OffsetBuffer, ScalarBuffer};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field, Schema};
@@ -32,7 +34,12 @@ fn record(epoch: Epoch) -> EpochRecord {
         epoch,
         now_us: -1_000_000 + epoch as i64,
         catalog_version: epoch / 2,
-        spans: vec![SourceSpan { relation: ObjectId(16_384), from: format!("a.json:{epoch}"), to: format!("ä.json:{}", epoch + 1), n_rows: 10 }],
+        spans: vec![SourceSpan {
+            relation: ObjectId(16_384),
+            from: format!("a.json:{epoch}"),
+            to: format!("ä.json:{}", epoch + 1),
+            n_rows: 10,
+        }],
         effects: vec![
             Effect { relation: ObjectId(16_385), changes: ChangeBatch::inserts(rows(&[&text])) },
             Effect { relation: ObjectId(16_386), changes },
@@ -44,7 +51,8 @@ fn record(epoch: Epoch) -> EpochRecord {
 fn show(record: &EpochRecord) -> String {
     let effects = record.effects.iter().map(|effect| {
         let names = effect.changes.column(0).as_any().downcast_ref::<StringArray>().expect("text").clone();
-        let rows = names.iter().enumerate().map(|(row, name)| format!("{:+} {}", effect.changes.weight(row), name.unwrap_or("null")));
+        let rows =
+            names.iter().enumerate().map(|(row, name)| format!("{:+} {}", effect.changes.weight(row), name.unwrap_or("null")));
         format!("{}: {}", effect.relation, rows.collect::<Vec<_>>().join(", "))
     });
     let spans = record.spans.iter().map(|span| format!("{}: {}..{} {} rows", span.relation, span.from, span.to, span.n_rows));
@@ -90,7 +98,10 @@ fn records_come_back_as_they_were() {
     let records = replayed(folder.path()).expect("sound");
     let expected: Vec<String> = [1, 2, 3, 7].map(|epoch| show(&record(epoch))).to_vec();
     assert_eq!(records.iter().map(show).collect::<Vec<_>>(), expected);
-    assert_eq!(show(&records[0]), "1 now -999999 catalog 0 | 16384: a.json:1..ä.json:2 10 rows | 16385: +1 row 1 | 16386: +2 row 1, -1 gone");
+    assert_eq!(
+        show(&records[0]),
+        "1 now -999999 catalog 0 | 16384: a.json:1..ä.json:2 10 rows | 16385: +1 row 1 | 16386: +2 row 1, -1 gone"
+    );
     let (log, _) = Log::open(folder.path()).expect("opens");
     assert_eq!((log.last_epoch(), log.n_torn_bytes()), (Some(7), 0));
 }
@@ -251,7 +262,10 @@ fn errors_say_where_and_what() {
     assert_eq!(with(ends[0] as usize + 60, 255), format!("{name} {}: a frame's payload has a wrong checksum", ends[0]));
     fs::write(&path, &bytes).expect("writes");
     fs::rename(&path, segment_path(folder.path(), 2)).expect("renames");
-    assert_eq!(message(folder.path()), "epoch log log/00000000000000000002.log is corrupt at byte 0: its name is not its first epoch, 1");
+    assert_eq!(
+        message(folder.path()),
+        "epoch log log/00000000000000000002.log is corrupt at byte 0: its name is not its first epoch, 1"
+    );
 }
 
 #[test]
@@ -275,8 +289,12 @@ fn a_failed_write_poisons_the_log() {
     log.segment = Some(SegmentWriter::over(fs::OpenOptions::new().write(true).open("/dev/full").expect("Linux has it")));
     log.append(&record(1)).expect("it is buffered");
     let error = log.sync().expect_err("the disk is full");
-    assert_eq!((error.sqlstate, error.message.as_str()), ("53100", "cannot write a failing file: No space left on device (os error 28)"));
-    let poisoned = "the epoch log accepts nothing since a write failed: cannot write a failing file: No space left on device (os error 28)";
+    assert_eq!(
+        (error.sqlstate, error.message.as_str()),
+        ("53100", "cannot write a failing file: No space left on device (os error 28)")
+    );
+    let poisoned =
+        "the epoch log accepts nothing since a write failed: cannot write a failing file: No space left on device (os error 28)";
     assert_eq!(log.sync().expect_err("poisoned").message, poisoned);
     assert_eq!(log.append(&record(2)).expect_err("poisoned").message, poisoned);
 }
@@ -339,7 +357,7 @@ fn rows_of_every_type_come_back() {
     types.push(SqlType::Struct(types.iter().enumerate().map(|(index, of)| (format!("f{index}"), of.clone())).collect()));
     types.extend(types.clone().into_iter().map(|item| SqlType::Array(Box::new(item))));
     types.push(SqlType::Array(Box::new(SqlType::Array(Box::new(SqlType::Text)))));
-    let mut batches: Vec<RecordBatch> = types.iter().map(|of| batch(&[of.clone()])).collect();
+    let mut batches: Vec<RecordBatch> = types.iter().map(|of| batch(std::slice::from_ref(of))).collect();
     batches.push(batch(&types));
     batches.push(batch(&types).slice(1, 2));
     batches.push(batch(&types).slice(0, 0));
