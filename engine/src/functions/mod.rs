@@ -16,6 +16,8 @@ pub mod integers;
 pub mod intervals;
 pub mod order;
 pub mod states;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 

@@ -5,8 +5,10 @@
 //! kernels) owns frontiers, capabilities and metrics, and sees to it that a kernel's inputs arrive sharded by its key.
 
 pub mod aggregate;
+pub mod checked;
 pub mod columns;
 pub mod constant;
+pub mod evaluate;
 pub mod graph;
 pub mod join;
 pub mod map;
