@@ -4,6 +4,9 @@
 //! It knows nothing of frontiers, threads or SQL text. The **driver** (timely's, or the sequential loop over the same
 //! kernels) owns frontiers, capabilities and metrics, and sees to it that a kernel's inputs arrive sharded by its key.
 
+pub mod join;
+mod join_matches;
+mod join_residual;
 #[cfg(test)]
 pub(crate) mod script;
 
