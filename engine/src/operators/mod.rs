@@ -13,6 +13,8 @@ pub mod graph;
 pub mod join;
 pub mod map;
 pub mod recompute;
+mod join_matches;
+mod join_residual;
 #[cfg(test)]
 pub(crate) mod script;
 pub mod sequential;

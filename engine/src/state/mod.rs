@@ -8,5 +8,5 @@ pub mod equality;
 pub mod history;
 pub mod key;
 mod merge;
-mod run;
+pub(crate) mod run;
 pub mod spine;

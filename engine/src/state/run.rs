@@ -8,7 +8,7 @@
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, RecordBatch, UInt32Array};
-use arrow::compute::{interleave, take};
+use arrow::compute::{interleave, take, take_record_batch};
 use arrow::datatypes::SchemaRef;
 
 use super::equality::{Equality, Location, RowReader};
@@ -283,20 +283,7 @@ pub(crate) struct Run {
 impl Run {
     /// The changes of one epoch as a run; `None` when they come to nothing.
     pub(crate) fn build(layout: &Layout, epoch: Epoch, changes: &ChangeBatch) -> Result<Option<Self>> {
-        let rows = changes.rows();
-        let columns = |indices: &[usize]| indices.iter().map(|column| rows.column(*column).clone()).collect::<Vec<_>>();
-        let hashes = hash_columns(rows.num_rows(), &columns(&layout.key_columns));
-        let row_hashes = match layout.other_columns.as_slice() {
-            [] => Vec::new(),
-            others => hash_columns(rows.num_rows(), &columns(others)),
-        };
-        let order = sorted_order(&hashes, &row_hashes);
-        let pick = |values: &[u64]| order.iter().filter_map(|row| values.get(*row as usize).copied()).collect::<Vec<_>>();
-        let weights = changes.weights().filter(|weights| weights.values().iter().any(|weight| *weight != 1));
-        let weights = weights.map_or_else(Vec::new, |weights| order.iter().map(|row| weights.value(*row as usize)).collect());
-        let locations = order.iter().map(|row| Location { batch: 0, row: *row }).collect();
-        let mut index = Index { hashes: pick(&hashes), row_hashes: pick(&row_hashes), locations, weights };
-        let mut batch = Batch::new(rows.clone())?;
+        let (mut batch, mut index) = Self::sorted(layout, changes)?;
         if let Some(reader) = layout.row_reader(std::slice::from_ref(&batch)) {
             index = index.consolidated(&reader);
         }
@@ -310,6 +297,41 @@ impl Run {
         Ok(Some(Self::new(layout, vec![batch], index, (epoch, epoch))))
     }
 
+    fn sorted(layout: &Layout, changes: &ChangeBatch) -> Result<(Arc<Batch>, Index)> {
+        let rows = changes.rows();
+        let columns = |indices: &[usize]| indices.iter().map(|column| rows.column(*column).clone()).collect::<Vec<_>>();
+        let hashes = hash_columns(rows.num_rows(), &columns(&layout.key_columns));
+        let row_hashes = match layout.other_columns.as_slice() {
+            [] => Vec::new(),
+            others => hash_columns(rows.num_rows(), &columns(others)),
+        };
+        let order = sorted_order(&hashes, &row_hashes);
+        let pick = |values: &[u64]| order.iter().filter_map(|row| values.get(*row as usize).copied()).collect::<Vec<_>>();
+        let weights = changes.weights().filter(|weights| weights.values().iter().any(|weight| *weight != 1));
+        let weights = weights.map_or_else(Vec::new, |weights| order.iter().map(|row| weights.value(*row as usize)).collect());
+        let locations = order.iter().map(|row| Location { batch: 0, row: *row }).collect();
+        Ok((Batch::new(rows.clone())?, Index { hashes: pick(&hashes), row_hashes: pick(&row_hashes), locations, weights }))
+    }
+
+    /// Each row of `rows` once, with weight one, and where each row went.
+    pub(crate) fn distinct(layout: &Layout, rows: &RecordBatch) -> Result<Distinct> {
+        assert!(layout.consolidates, "rows are told apart in a spine that consolidates");
+        let (batch, index) = Self::sorted(layout, &ChangeBatch::inserts(rows.clone()))?;
+        let reader = layout.row_reader(std::slice::from_ref(&batch)).expect("a layout that consolidates compares rows");
+        let leaders = group(&index, &reader);
+        let mut kept = Index::default();
+        let mut entry_of = vec![0; rows.num_rows()];
+        let mut kept_as = vec![0; index.len()];
+        for (entry, leader) in leaders.iter().enumerate() {
+            if entry == *leader as usize {
+                kept_as[entry] = kept.len() as u32;
+                kept.push_from(&index, entry, 0);
+            }
+            entry_of[index.locations[entry].row as usize] = kept_as[*leader as usize];
+        }
+        Ok(Distinct { run: Self::new(layout, vec![batch], kept, (0, 0)), entry_of })
+    }
+
     /// A run of a sorted, consolidated index.
     pub(crate) fn new(layout: &Layout, batches: Vec<Arc<Batch>>, index: Index, epochs: (Epoch, Epoch)) -> Self {
         let directory = Directory::new(&index.hashes);
@@ -321,6 +343,14 @@ impl Run {
 
     pub(crate) fn len(&self) -> usize {
         self.index.len()
+    }
+
+    /// The rows and weights of a run of one batch, in the order of its entries.
+    pub(crate) fn changes(&self) -> Result<ChangeBatch> {
+        assert_eq!(self.batches.len(), 1, "fresh changes are one batch");
+        let rows = UInt32Array::from_iter_values(self.index.locations.iter().map(|location| location.row));
+        let weights = (!self.index.weights.is_empty()).then(|| self.index.weights.clone().into());
+        Ok(ChangeBatch::with_weights(take_record_batch(&self.batches[0].rows, &rows)?, weights))
     }
 
     /// The entries with this key hash, as a range.
@@ -338,6 +368,13 @@ impl Run {
         let probe_rows: Vec<Location> = of_probe.iter().map(|entry| probe.index.locations[*entry as usize]).collect();
         Some(self.keys.equal(rows, &probe.keys, &probe_rows, Equality::Key))
     }
+}
+
+/// The distinct rows of a batch.
+pub(crate) struct Distinct {
+    pub(crate) run: Run,
+    /// For each row of the batch the run's entry with that row.
+    pub(crate) entry_of: Vec<u32>,
 }
 
 /// True when two different keys may have one hash. A null's hash is some value's hash too.

@@ -11,7 +11,7 @@ use arrow::datatypes::SchemaRef;
 
 use super::equality::{Equality, Location, RowReader};
 use super::merge::{Merging, RunMeta, choose};
-use super::run::{Batch, Index, Layout, Run, gather_columns};
+use super::run::{Batch, Distinct, Index, Layout, Run, gather_columns};
 use crate::{ChangeBatch, Epoch, Result};
 
 /// Keyed state; see the file's head.
@@ -126,8 +126,14 @@ impl Spine {
         Probe { ranges, next: 0 }
     }
 
+    /// Each row of `rows` once, sorted as this spine is.
+    pub(crate) fn distinct(&self, rows: &RecordBatch) -> Result<Distinct> {
+        Run::distinct(&self.layout, rows)
+    }
+
     /// The weight of exactly the row at each entry of `probe`, a run with this spine's layout; and how many entries were read.
-    pub(crate) fn row_weights(&self, probe: &Run, probe_rows: &RowReader) -> (Vec<i64>, u64) {
+    pub(crate) fn row_weights(&self, probe: &Run) -> (Vec<i64>, u64) {
+        let probe_rows = self.layout.row_reader(&probe.batches).expect("rows are told apart in a spine that consolidates");
         let mut weights = vec![0; probe.len()];
         let mut n_read = 0;
         for run in &self.runs {
@@ -149,7 +155,7 @@ impl Spine {
             let rows = self.layout.row_reader(&run.batches).expect("rows are told apart in a spine that consolidates");
             let locations: Vec<Location> = entries.iter().map(|entry| run.index.locations[*entry]).collect();
             let probe_locations: Vec<Location> = of_probe.iter().map(|entry| probe.index.locations[*entry]).collect();
-            let equal = rows.equal(&locations, probe_rows, &probe_locations, Equality::Identical);
+            let equal = rows.equal(&locations, &probe_rows, &probe_locations, Equality::Identical);
             for ((found, entry), _) in entries.iter().zip(&of_probe).zip(equal).filter(|(_, equal)| *equal) {
                 weights[*entry] += run.index.weight(*found);
             }
