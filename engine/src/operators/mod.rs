@@ -4,6 +4,13 @@
 //! It knows nothing of frontiers, threads or SQL text. The **driver** (timely's, or the sequential loop over the same
 //! kernels) owns frontiers, capabilities and metrics, and sees to it that a kernel's inputs arrive sharded by its key.
 
+pub mod aggregate;
+pub mod checked;
+pub mod evaluate;
+pub mod map;
+#[cfg(test)]
+pub(crate) mod script;
+
 use std::sync::Arc;
 
 use arrow::array::{RecordBatch, StringArray};
