@@ -1,1 +1,3 @@
 //! Functions both engines share.
+
+pub mod windows;

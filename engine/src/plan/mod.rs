@@ -3,7 +3,13 @@
 //! A [`Plan`] is a small closed tree in which every reference to a column is an index. Expressions live in [`Map`] alone;
 //! the stateful nodes refer to columns of their input, so that a kernel never evaluates SQL.
 
+pub mod dialect;
+pub mod inline;
+pub mod names;
+pub mod normalise;
+pub mod parse;
 pub mod statement;
+pub mod windows;
 
 use std::sync::Arc;
 
