@@ -10,7 +10,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::metrics::RelationMetrics;
 use crate::operators::graph::Graph;
 use crate::sink::Sink;
-use crate::state::history::RelationSnapshot;
+use crate::state::history::Snapshot as RelationSnapshot;
 use crate::time::Hold;
 use crate::{ChangeBatch, Epoch, Error, Result};
 

@@ -12,7 +12,7 @@ use arrow::datatypes::SchemaRef;
 use crate::command::{Create, Feed, Keep, Read, Subscriber};
 use crate::metrics::RelationMetrics;
 use crate::sink::Sink;
-use crate::state::history::Trace;
+use crate::state::history::{Snapshot as RelationSnapshot, Trace};
 use crate::{ChangeBatch, Epoch, Error, Result};
 
 /// A relation's end on one worker.
@@ -75,7 +75,7 @@ impl Port {
         for (epoch, batch) in changes {
             assert!((self.closed..closed).contains(epoch), "changes at {epoch} of an epoch outside {}..{closed}", self.closed);
             match &mut self.kept {
-                Kept::Trace(trace) => trace.insert(*epoch, batch.clone())?,
+                Kept::Trace(trace) => trace.insert(*epoch, batch)?,
                 Kept::Nothing => {}
                 Kept::Sink(sink) => sink.write(*epoch, batch)?,
             }
@@ -122,7 +122,7 @@ impl Port {
     }
 
     /// The rows at the end of `epoch`. Of a relation that keeps nothing there are none.
-    pub fn snapshot_at(&self, epoch: Epoch) -> crate::state::history::RelationSnapshot {
+    pub fn snapshot_at(&self, epoch: Epoch) -> RelationSnapshot {
         assert!(epoch < self.closed, "epoch {epoch} is read before it has closed");
         match &self.kept {
             Kept::Trace(trace) => trace.snapshot_at(epoch),
@@ -167,8 +167,8 @@ impl Port {
 
     fn count(&self) {
         if let Kept::Trace(trace) = &self.kept {
-            self.metrics.n_rows.store(trace.n_rows() as u64, Ordering::Relaxed);
-            self.metrics.n_bytes.store(trace.n_bytes() as u64, Ordering::Relaxed);
+            self.metrics.n_rows.store(trace.n_rows(), Ordering::Relaxed);
+            self.metrics.n_bytes.store(trace.n_bytes(), Ordering::Relaxed);
         }
     }
 }

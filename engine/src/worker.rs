@@ -15,7 +15,6 @@ use catalog::ObjectId;
 use crate::command::{Command, Create, EpochInputs};
 use crate::operators::sequential::SequentialDataflow;
 use crate::render::{Surroundings, TimelyDataflow};
-use crate::state::history::RelationSnapshot;
 use crate::view::Port;
 use crate::{ChangeBatch, Epoch, Error, Result};
 
@@ -50,7 +49,7 @@ pub struct Workers {
 }
 
 enum Joins {
-    Timely(timely::WorkerGuards<()>),
+    Timely(timely::communication::WorkerGuards<()>),
     Sequential(std::thread::JoinHandle<()>),
 }
 
@@ -175,7 +174,7 @@ enum Stage {
     /// For the imported relation to close the epoch of the snapshot.
     Waiting,
     /// The snapshot is being fed.
-    Loading(Box<dyn Iterator<Item = Result<RecordBatch>>>),
+    Loading(Box<dyn Iterator<Item = Result<RecordBatch>> + Send>),
     /// The snapshot is in.
     Live,
 }
@@ -494,7 +493,7 @@ impl Running {
             if port.closed() <= self.as_of {
                 return Ok(false);
             }
-            import.stage = Stage::Loading(batches(port.snapshot_at(self.as_of)));
+            import.stage = Stage::Loading(port.snapshot_at(self.as_of).batches());
         }
         if let Stage::Loading(batches) = &mut import.stage {
             let mut n_rows = 0;
@@ -560,10 +559,6 @@ impl Dataflow {
             Self::Sequential(dataflow) => dataflow.failure(),
         }
     }
-}
-
-fn batches(snapshot: RelationSnapshot) -> Box<dyn Iterator<Item = Result<RecordBatch>>> {
-    Box::new(snapshot.into_batches())
 }
 
 fn take_before(changes: &mut BTreeMap<Epoch, Vec<ChangeBatch>>, closed: Epoch) -> Vec<(Epoch, ChangeBatch)> {

@@ -4,11 +4,12 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use arrow::array::RecordBatch;
+use arrow::array::{RecordBatch, RecordBatchOptions};
 use arrow::datatypes::SchemaRef;
 use catalog::ObjectId;
 use datafusion::catalog::streaming::StreamingTable;
 use datafusion::datasource::TableProvider;
+use datafusion::error::DataFusionError;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::streaming::PartitionStream;
@@ -20,9 +21,10 @@ use super::names::Names;
 use super::{Core, Engine, Rows, Transaction, shut_down};
 use crate::command::{Command, Read};
 use crate::plan::query::{PlannedQuery, Planner};
+use crate::sequencer::relation::schema_of;
 use crate::state::history::Snapshot as RelationSnapshot;
 use crate::time::Hold;
-use crate::{Error, Result};
+use crate::Result;
 
 impl Engine {
     /// Runs a query at one epoch, in `transaction`'s snapshot with its own writes when there is one.
@@ -64,6 +66,7 @@ impl Core {
         transaction: Option<&Transaction>,
     ) -> Result<HashMap<ObjectId, Arc<dyn TableProvider>>> {
         let relations = planned.relations();
+        let catalog = self.catalog();
         let snapshots = self.snapshots(&relations, hold).await?;
         relations
             .into_iter()
@@ -71,7 +74,7 @@ impl Core {
             .map(|(id, snapshots)| {
                 let provider = match transaction.and_then(|transaction| transaction.written(id)) {
                     Some(written) => written.provider()?,
-                    None => snapshot_provider(snapshots)?,
+                    None => snapshot_provider(schema_of(catalog.require(id)?), snapshots)?,
                 };
                 Ok((id, provider))
             })
@@ -108,8 +111,7 @@ impl Core {
 }
 
 /// A table over one snapshot per worker.
-pub(super) fn snapshot_provider(snapshots: Vec<RelationSnapshot>) -> Result<Arc<dyn TableProvider>> {
-    let schema = snapshots.first().map(|snapshot| snapshot.schema().clone()).ok_or_else(|| Error::internal("there are no workers"))?;
+fn snapshot_provider(schema: SchemaRef, snapshots: Vec<RelationSnapshot>) -> Result<Arc<dyn TableProvider>> {
     let partitions = snapshots
         .into_iter()
         .map(|snapshot| Arc::new(SnapshotPartition { schema: schema.clone(), snapshot }) as Arc<dyn PartitionStream>)
@@ -135,7 +137,12 @@ impl PartitionStream for SnapshotPartition {
     }
 
     fn execute(&self, _context: Arc<TaskContext>) -> SendableRecordBatchStream {
-        let batches = self.snapshot.batches().map(|batch| batch.map_err(|error| datafusion::error::DataFusionError::External(Box::new(error))));
+        let schema = self.schema.clone();
+        let batches = self.snapshot.batches().map(move |batch| {
+            let batch = batch.map_err(|error| DataFusionError::External(Box::new(error)))?;
+            let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
+            Ok(RecordBatch::try_new_with_options(schema.clone(), batch.columns().to_vec(), &options)?)
+        });
         Box::pin(RecordBatchStreamAdapter::new(self.schema.clone(), futures::stream::iter(batches)))
     }
 }

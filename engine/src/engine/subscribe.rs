@@ -18,7 +18,7 @@ use crate::command::{Command, Feed, FeedSender, Subscriber};
 use crate::plan::statement::Subscribe;
 use crate::plan::{Node, Plan};
 use crate::sequencer::{Define, Request};
-use crate::state::consolidate_changes;
+use crate::state::consolidate::consolidate;
 use crate::{ChangeBatch, Epoch, Result};
 
 /// Changes of a relation or query as they happen.
@@ -164,7 +164,7 @@ impl Subscription {
         match feed {
             Feed::Snapshot(snapshot) => {
                 if self.with_snapshot {
-                    self.snapshot.push_back(Box::new(snapshot.into_batches()));
+                    self.snapshot.push_back(snapshot.batches());
                 }
             }
             Feed::Changes(epoch, changes) => {
@@ -193,7 +193,7 @@ impl Subscription {
         let closed = self.frontiers.iter().copied().min().unwrap_or(0).min(*self.recorded.borrow_and_update() + 1);
         while let Some(entry) = self.pending.first_entry().filter(|entry| *entry.key() < closed) {
             let (epoch, changes) = entry.remove_entry();
-            let changes = consolidate_changes(&self.rows, &changes)?;
+            let changes = consolidate(&self.rows, &changes)?;
             self.shown = epoch + 1;
             if !changes.is_empty() {
                 let weights = changes.weights().cloned().unwrap_or_else(|| Int64Array::from(vec![1; changes.len()]));

@@ -13,6 +13,7 @@ use datafusion::datasource::{MemTable, TableProvider};
 
 use super::{Core, Engine};
 use crate::sequencer::Request;
+use crate::sequencer::relation::schema_of;
 use crate::sequencer::table::{Applied, OnConflict, Table, Write};
 use crate::time::Hold;
 use crate::{ChangeBatch, Epoch, Result};
@@ -92,7 +93,7 @@ impl Transaction {
 
 impl WrittenRelation {
     pub(super) fn provider(&self) -> Result<Arc<dyn TableProvider>> {
-        let rows = crate::state::consolidate(&self.schema, &self.before, &self.effects)?;
+        let rows = crate::state::consolidate::apply(&self.schema, &self.before, &self.effects)?;
         Ok(Arc::new(MemTable::try_new(self.schema.clone(), vec![rows])?))
     }
 }
@@ -100,10 +101,10 @@ impl WrittenRelation {
 impl Core {
     async fn begin_writing(&self, id: ObjectId, hold: &Hold) -> Result<WrittenRelation> {
         let snapshots = self.snapshots(&[id], hold).await?.pop().unwrap_or_default();
-        let schema = snapshots[0].schema().clone();
         let before: Vec<RecordBatch> = snapshots.iter().flat_map(|snapshot| snapshot.batches()).collect::<Result<_>>()?;
         let catalog = self.catalog();
         let object = catalog.require(id)?;
+        let schema = schema_of(object);
         let table = match &object.definition {
             catalog::Definition::Table { primary_key, .. } => {
                 let mut table = Table::new(object.name.clone(), schema.clone(), primary_key.clone())?;

@@ -16,7 +16,7 @@ use arrow_row::{RowConverter, SortField};
 use super::graph::RecomputeShape;
 use super::{Output, StateSize, error_change};
 use crate::plan::BatchQuery;
-use crate::state::history::{RelationSnapshot, Trace};
+use crate::state::history::{Snapshot as RelationSnapshot, Trace};
 use crate::{ChangeBatch, Epoch, Error, Result};
 
 /// Inputs, last result and what has changed since.
@@ -48,7 +48,7 @@ impl RecomputeState {
 
     /// Takes in the changes of one input at one epoch. Epochs come in order.
     pub fn absorb(&mut self, port: usize, epoch: Epoch, changes: ChangeBatch) -> Result<()> {
-        self.inputs[port].insert(epoch, changes)
+        self.inputs[port].insert(epoch, &changes)
     }
 
     /// The query over the inputs as of the end of `epoch`.
@@ -78,8 +78,8 @@ impl RecomputeState {
     pub fn state_size(&self) -> StateSize {
         let mut size = StateSize { n_rows: self.result.counts.len() as u64, n_bytes: self.result.n_bytes };
         for input in &self.inputs {
-            size.n_rows += input.n_rows() as u64;
-            size.n_bytes += input.n_bytes() as u64;
+            size.n_rows += input.n_rows();
+            size.n_bytes += input.n_bytes();
         }
         size
     }

@@ -16,7 +16,13 @@ mod recompute;
 pub mod relation;
 pub mod session;
 pub mod sql_function;
+pub mod dialect;
+pub mod inline;
+pub mod names;
+pub mod normalise;
+pub mod parse;
 pub mod statement;
+pub mod windows;
 
 use std::sync::Arc;
 

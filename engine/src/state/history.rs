@@ -123,7 +123,7 @@ fn positive(changes: ChangeBatch) -> Result<ChangeBatch> {
 }
 
 /// Each row as many times as its weight says.
-fn repeated(changes: &ChangeBatch) -> Result<RecordBatch> {
+pub(super) fn repeated(changes: &ChangeBatch) -> Result<RecordBatch> {
     let Some(weights) = changes.weights().filter(|weights| weights.values().iter().any(|weight| *weight != 1)) else {
         return Ok(changes.rows().clone());
     };

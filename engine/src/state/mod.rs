@@ -4,6 +4,7 @@
 //! **run** (`run`): a sorted index over immutable batches. A [`spine`] is a list of runs, merged (`merge`) with bounded
 //! work per insertion; operators probe it. A [`history::Trace`] is the output of a relation, readable as of an epoch.
 
+pub mod consolidate;
 pub mod equality;
 pub mod history;
 pub mod key;
