@@ -111,7 +111,7 @@ fn work(plan: &Plan, worker: usize, imports: &[ObjectId]) -> Result<Work> {
             Work::Import(import, columns.clone())
         }
         Node::Constant(rows) => Work::Constant(if worker == 0 { rows.clone() } else { rows.slice(0, 0) }),
-        Node::Map(map) => Work::Kernel(Box::new(MapKernel::new(map, &plan.schema)?), None),
+        Node::Map(map) => Work::Kernel(Box::new(MapKernel::new(map)?), None),
         Node::Unnest(unnest) => Work::Kernel(Box::new(UnnestKernel::new(unnest, plan.schema.clone())?), None),
         Node::Union(_) => Work::Kernel(Box::new(UnionKernel::new(plan.schema.clone())), None),
         Node::Aggregate(aggregate) => {

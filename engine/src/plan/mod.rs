@@ -4,6 +4,7 @@
 //! the stateful nodes refer to columns of their input, so that a kernel never evaluates SQL.
 
 pub mod canonical;
+pub mod dml;
 pub mod explain;
 mod failure;
 mod lower;

@@ -660,7 +660,7 @@ impl Shard {
             }
             Self::ByColumns(columns) => {
                 let keys: Vec<_> = columns.iter().map(|column| Arc::clone(changes.column(*column))).collect();
-                split_by_worker(changes, &hash_rows(&keys, changes.len()), n_workers).expect("there is one hash per row")
+                split_by_worker(changes, &hash_rows(&keys), n_workers).expect("there is one hash per row")
             }
         }
     }
