@@ -451,3 +451,6 @@ fn output_schema(kind: JoinKind, left: &Schema, right: &Schema) -> SchemaRef {
     }
     Arc::new(Schema::new(columns))
 }
+
+#[cfg(test)]
+mod tests;

@@ -7,8 +7,12 @@
 pub mod join;
 mod join_matches;
 mod join_residual;
+mod ordered_rows;
 #[cfg(test)]
 pub(crate) mod script;
+pub mod top_n;
+pub mod union;
+pub mod unnest;
 
 use std::sync::Arc;
 
