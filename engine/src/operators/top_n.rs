@@ -461,7 +461,7 @@ mod tests {
             "1: + a 1 y | + a 1 z
              2: +2 a 1 x | - a 1 y | - a 1 z
              3: - a 1 x | + a 1 y
-             4: - a 1 x | + a 1 z",
+             4: - a 1 x | - a 1 y | + a 1 z",
         );
     }
 

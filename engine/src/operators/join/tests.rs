@@ -146,8 +146,8 @@ fn a_pair_that_fails_is_an_error_and_no_match() {
         right: 1: + a 1 | + b 7
         right: 2: - a 1 | - b 7";
     let error = |row: &str| format!("'12 / (v@1 - v@3) > 0' 22012 'division by zero' {row}");
-    let first = error(r#"{"k":"a","v":1}"#);
-    let second = error(r#"{"k":"b","v":7}"#);
+    let first = error(r#"{"left":{"k":"a","v":1},"right":{"k":"a","v":1}}"#);
+    let second = error(r#"{"left":{"k":"b","v":7},"right":{"k":"b","v":7}}"#);
     let expected = format!(
         "1: + a 1 null null | + a 5 a 1 | +2 b 7 null null ! + {first} | +2 {second}
          2: - a 5 a 1 | + a 5 null null ! - {first} | -2 {second}"
