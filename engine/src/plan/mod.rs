@@ -18,6 +18,8 @@ mod recompute;
 pub mod relation;
 pub mod session;
 pub mod statement;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 

@@ -169,6 +169,6 @@ mod tests {
         let state = session.at(1_500_000);
         let start = state.execution_props().query_execution_start_time.expect("a start time");
         assert_eq!(start.timestamp_micros(), 1_500_000);
-        assert_eq!(state.config_options().execution.batch_size, BATCH_ROWS);
+        assert_eq!(state.config().batch_size(), BATCH_ROWS);
     }
 }
