@@ -16,6 +16,7 @@ pub mod integers;
 pub mod intervals;
 pub mod order;
 pub mod states;
+pub mod windows;
 #[cfg(test)]
 mod tests;
 

@@ -6,10 +6,24 @@
 
 pub mod aggregate;
 pub mod checked;
+pub mod columns;
+pub mod constant;
 pub mod evaluate;
+pub mod graph;
+pub mod join;
 pub mod map;
+pub mod recompute;
+mod join_matches;
+mod join_residual;
+mod ordered_rows;
 #[cfg(test)]
 pub(crate) mod script;
+pub mod sequential;
+pub mod timely_driver;
+pub mod timely_recompute;
+pub mod top_n;
+pub mod union;
+pub mod unnest;
 
 use std::sync::Arc;
 

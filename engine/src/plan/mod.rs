@@ -17,9 +17,15 @@ pub mod query;
 mod recompute;
 pub mod relation;
 pub mod session;
+pub mod dialect;
+pub mod inline;
+pub mod names;
+pub mod normalise;
+pub mod parse;
 pub mod statement;
 #[cfg(test)]
 mod tests;
+pub mod windows;
 
 use std::sync::Arc;
 

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use arrow::array::cast::AsArray;
 use arrow::array::types::*;
-use arrow::array::{Array, ArrayRef, BooleanArray, GenericByteArray, PrimitiveArray, RecordBatch, downcast_primitive};
+use arrow::array::{Array, ArrayRef, BooleanArray, GenericByteArray, PrimitiveArray, downcast_primitive};
 use arrow::buffer::BooleanBuffer;
 use arrow::datatypes::DataType;
 
@@ -52,11 +52,6 @@ impl RowReader {
     /// For each column its array in each batch.
     pub(crate) fn new(columns: impl Iterator<Item = Vec<ArrayRef>>) -> Self {
         Self { columns: columns.map(values).collect() }
-    }
-
-    /// Columns `columns` of `batches`.
-    pub(crate) fn of(batches: &[Arc<RecordBatch>], columns: &[usize]) -> Self {
-        Self::new(columns.iter().map(|column| batches.iter().map(|batch| batch.column(*column).clone()).collect()))
     }
 
     /// For each pair, whether row `left[i]` of `self` equals row `right[i]` of `other`.

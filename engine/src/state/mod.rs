@@ -4,9 +4,10 @@
 //! **run** (`run`): a sorted index over immutable batches. A [`spine`] is a list of runs, merged (`merge`) with bounded
 //! work per insertion; operators probe it. A [`history::Trace`] is the output of a relation, readable as of an epoch.
 
+pub mod consolidate;
 pub mod equality;
 pub mod history;
 pub mod key;
 mod merge;
-mod run;
+pub(crate) mod run;
 pub mod spine;
