@@ -60,6 +60,7 @@ impl Session {
             .build();
         datafusion_functions_json::register_all(&mut base)?;
         crate::functions::register(&mut base)?;
+        crate::functions::windows::register(&mut base)?;
         Ok(Self { base: Arc::new(base), view_rules: Arc::new(Optimizer::with_rules(view_rules())) })
     }
 
