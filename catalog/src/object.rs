@@ -11,6 +11,13 @@ use crate::SqlType;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct ObjectId(pub u32);
 
+impl ObjectId {
+    /// The id after this one. Panics after four billion objects, rather than use an id twice.
+    pub fn next(self) -> Self {
+        Self(self.0.checked_add(1).expect("a catalog makes fewer than four billion objects"))
+    }
+}
+
 impl fmt::Display for ObjectId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.0)

@@ -133,3 +133,15 @@ impl From<arrow::error::ArrowError> for Error {
         Self::new(sqlstate, error.to_string())
     }
 }
+
+impl From<catalog::CatalogError> for Error {
+    fn from(error: catalog::CatalogError) -> Self {
+        Self { detail: error.detail(), hint: error.hint(), ..Self::new(error.sqlstate(), error.to_string()) }
+    }
+}
+
+impl From<catalog::types::TypeError> for Error {
+    fn from(error: catalog::types::TypeError) -> Self {
+        Self::new(error.sqlstate(), error.to_string())
+    }
+}

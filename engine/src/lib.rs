@@ -17,6 +17,7 @@ pub mod config;
 pub mod engine;
 pub mod error;
 pub mod functions;
+pub mod log;
 pub mod operators;
 pub mod plan;
 pub mod state;
