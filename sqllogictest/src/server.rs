@@ -1,0 +1,139 @@
+//! A `thalweg serve` child process on a data folder of its own: started, killed and started again.
+//!
+//! It picks free ports and tells them in its first lines; nothing here guesses or waits for a time. When this is dropped the
+//! process is gone.
+
+use std::fs::File;
+use std::io::{BufRead, BufReader, Read};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use crate::connection::Error;
+use crate::mode::Mode;
+
+/// How the server is started: a program and the arguments before `serve`'s own.
+#[derive(Debug, Clone)]
+pub struct Program {
+    /// The executable.
+    pub path: PathBuf,
+}
+
+/// A running server.
+pub struct Server {
+    program: Program,
+    folder: PathBuf,
+    mode: Mode,
+    generation: u64,
+    child: Child,
+    pg_port: u16,
+    http_port: u16,
+}
+
+impl Program {
+    /// `THALWEG_BIN` when set, else this very executable, which is a server when its first argument is `serve`: so what is
+    /// tested is never older than the sources.
+    pub fn from_environment() -> Self {
+        let path = std::env::var_os("THALWEG_BIN").map(PathBuf::from);
+        Self { path: path.unwrap_or_else(|| std::env::current_exe().expect("a running process has an executable")) }
+    }
+}
+
+impl Server {
+    /// Starts a server that keeps everything under `folder`.
+    pub fn start(program: Program, folder: &Path, mode: Mode) -> Result<Self, Error> {
+        let (child, pg_port, http_port) = spawn(&program, folder, mode)?;
+        Ok(Self { program, folder: folder.to_owned(), mode, generation: 0, child, pg_port, http_port })
+    }
+
+    /// `kill -9`, then a start on the same data.
+    pub fn kill_and_restart(&mut self) -> Result<(), Error> {
+        self.kill();
+        (self.child, self.pg_port, self.http_port) = spawn(&self.program, &self.folder, self.mode)?;
+        self.generation += 1;
+        Ok(())
+    }
+
+    /// Counts the restarts.
+    pub fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    /// Where Postgres clients connect.
+    pub fn pg_url(&self) -> String {
+        format!("postgres://thalweg@127.0.0.1:{}/thalweg", self.pg_port)
+    }
+
+    /// The port of the Postgres protocol.
+    pub fn pg_port(&self) -> u16 {
+        self.pg_port
+    }
+
+    /// The port of HTTP.
+    pub fn http_port(&self) -> u16 {
+        self.http_port
+    }
+
+    /// The last lines of the server's log, for a failure report.
+    pub fn log_tail(&self) -> String {
+        let mut text = String::new();
+        // A log that cannot be read is not worth a second failure.
+        let _ = File::open(log_file(&self.folder)).and_then(|mut file| file.read_to_string(&mut text));
+        let lines: Vec<&str> = text.lines().collect();
+        lines[lines.len().saturating_sub(20)..].join("\n")
+    }
+
+    fn kill(&mut self) {
+        // It may have gone by itself, which the client saw.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+fn log_file(folder: &Path) -> PathBuf {
+    folder.join("server.log")
+}
+
+/// Starts the process and reads the ports that it tells.
+fn spawn(program: &Program, folder: &Path, mode: Mode) -> Result<(Child, u16, u16), Error> {
+    let told = |error: std::io::Error| Error::new(format!("{} does not start: {error}", program.path.display()));
+    let log = File::options().create(true).append(true).open(log_file(folder)).map_err(told)?;
+    let mut child = Command::new(&program.path)
+        .arg("serve")
+        .arg("--data")
+        .arg(folder.join("data"))
+        .args(["--pg", "127.0.0.1:0", "--http", "127.0.0.1:0"])
+        .args(mode.server_flags())
+        .current_dir(folder)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(log)
+        .spawn()
+        .map_err(told)?;
+    let mut lines = BufReader::new(child.stdout.take().expect("stdout is piped")).lines();
+    let (mut pg_port, mut http_port) = (None, None);
+    while pg_port.is_none() || http_port.is_none() {
+        let Some(Ok(line)) = lines.next() else {
+            let status = child.wait().map_err(told)?;
+            let log = std::fs::read_to_string(log_file(folder)).unwrap_or_default();
+            return Err(Error::new(format!("the server ended at its start ({status}):\n{log}")));
+        };
+        pg_port = pg_port.or_else(|| port_after(&line, "postgres://"));
+        http_port = http_port.or_else(|| port_after(&line, "http://"));
+    }
+    // What else it prints must not fill the pipe.
+    std::thread::spawn(move || lines.for_each(drop));
+    Ok((child, pg_port.expect("found above"), http_port.expect("found above")))
+}
+
+/// The port of the first `scheme…:port` in a line.
+fn port_after(line: &str, scheme: &str) -> Option<u16> {
+    let address = line.split(scheme).nth(1)?;
+    let digits: String = address.split(':').nth(1)?.chars().take_while(char::is_ascii_digit).collect();
+    digits.parse().ok()
+}
