@@ -4,14 +4,17 @@
 //! process is gone.
 
 use std::fs::File;
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, Lines, Read};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdout, Command, Stdio};
 
 use crate::connection::Error;
 use crate::mode::Mode;
 
-/// How the server is started: a program and the arguments before `serve`'s own.
+/// Where below its folder a server keeps its data.
+pub const DATA_FOLDER: &str = "data";
+
+/// What is started as the server.
 #[derive(Debug, Clone)]
 pub struct Program {
     /// The executable.
@@ -106,7 +109,7 @@ fn spawn(program: &Program, folder: &Path, mode: Mode) -> Result<(Child, u16, u1
     let mut child = Command::new(&program.path)
         .arg("serve")
         .arg("--data")
-        .arg(folder.join("data"))
+        .arg(folder.join(DATA_FOLDER))
         .args(["--pg", "127.0.0.1:0", "--http", "127.0.0.1:0"])
         .args(mode.server_flags())
         .current_dir(folder)
@@ -116,24 +119,32 @@ fn spawn(program: &Program, folder: &Path, mode: Mode) -> Result<(Child, u16, u1
         .spawn()
         .map_err(told)?;
     let mut lines = BufReader::new(child.stdout.take().expect("stdout is piped")).lines();
-    let (mut pg_port, mut http_port) = (None, None);
-    while pg_port.is_none() || http_port.is_none() {
-        let Some(Ok(line)) = lines.next() else {
-            let status = child.wait().map_err(told)?;
-            let log = std::fs::read_to_string(log_file(folder)).unwrap_or_default();
-            return Err(Error::new(format!("the server ended at its start ({status}):\n{log}")));
-        };
-        pg_port = pg_port.or_else(|| port_after(&line, "postgres://"));
-        http_port = http_port.or_else(|| port_after(&line, "http://"));
-    }
+    let ports = read_ports(&mut lines);
+    let Some((pg_port, http_port)) = ports else {
+        let status = child.wait().map_err(told)?;
+        let log = std::fs::read_to_string(log_file(folder)).unwrap_or_default();
+        return Err(Error::new(format!("the server ended at its start ({status}):\n{log}")));
+    };
     // What else it prints must not fill the pipe.
     std::thread::spawn(move || lines.for_each(drop));
-    Ok((child, pg_port.expect("found above"), http_port.expect("found above")))
+    Ok((child, pg_port, http_port))
 }
 
-/// The port of the first `scheme…:port` in a line.
-fn port_after(line: &str, scheme: &str) -> Option<u16> {
-    let address = line.split(scheme).nth(1)?;
-    let digits: String = address.split(':').nth(1)?.chars().take_while(char::is_ascii_digit).collect();
+/// The ports in the lines that a server prints once it listens: `psql -h … -p PORT …` and `curl http://…:PORT/…`. `None` when
+/// it ends before.
+fn read_ports(lines: &mut Lines<BufReader<ChildStdout>>) -> Option<(u16, u16)> {
+    let (mut pg_port, mut http_port) = (None, None);
+    loop {
+        let line = lines.next()?.ok()?;
+        pg_port = pg_port.or_else(|| number_after(&line, " -p "));
+        http_port = http_port.or_else(|| number_after(line.split("http://").nth(1)?, ":"));
+        if let (Some(pg_port), Some(http_port)) = (pg_port, http_port) {
+            return Some((pg_port, http_port));
+        }
+    }
+}
+
+fn number_after(line: &str, mark: &str) -> Option<u16> {
+    let digits: String = line.split(mark).nth(1)?.chars().take_while(char::is_ascii_digit).collect();
     digits.parse().ok()
 }
