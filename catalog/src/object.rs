@@ -11,6 +11,13 @@ use crate::SqlType;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct ObjectId(pub u32);
 
+impl ObjectId {
+    /// The id after this one. Panics after four billion objects, rather than use an id twice.
+    pub fn next(self) -> Self {
+        Self(self.0.checked_add(1).expect("a catalog makes fewer than four billion objects"))
+    }
+}
+
 impl fmt::Display for ObjectId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.0)
@@ -45,6 +52,9 @@ pub struct Object {
     pub columns: Vec<Column>,
     /// What it is.
     pub definition: Definition,
+    /// The epoch it was created at: it has seen everything its inputs kept up to then, and all that came after.
+    #[serde(default)]
+    pub since: u64,
     /// What it reads; it cannot outlive any of these.
     pub depends_on: Vec<ObjectId>,
     /// COMMENT ON.

@@ -46,6 +46,7 @@ pub mod sqlstate {
     pub const SERIALIZATION_FAILURE: &str = "40001";
     pub const SYNTAX_ERROR: &str = "42601";
     pub const UNDEFINED_COLUMN: &str = "42703";
+    pub const UNDEFINED_OBJECT: &str = "42704";
     pub const AMBIGUOUS_COLUMN: &str = "42702";
     pub const UNDEFINED_FUNCTION: &str = "42883";
     pub const UNDEFINED_TABLE: &str = "42P01";
@@ -131,5 +132,30 @@ impl From<arrow::error::ArrowError> for Error {
             _ => sqlstate::INTERNAL_ERROR,
         };
         Self::new(sqlstate, error.to_string())
+    }
+}
+
+impl From<catalog::CatalogError> for Error {
+    fn from(error: catalog::CatalogError) -> Self {
+        Self { detail: error.detail(), hint: error.hint(), ..Self::new(error.sqlstate(), error.to_string()) }
+    }
+}
+
+impl From<catalog::types::TypeError> for Error {
+    fn from(error: catalog::types::TypeError) -> Self {
+        Self::new(error.sqlstate(), error.to_string())
+    }
+}
+
+impl From<datafusion::common::DataFusionError> for Error {
+    fn from(error: datafusion::common::DataFusionError) -> Self {
+        use datafusion::common::DataFusionError::*;
+        match error {
+            External(error) => error.downcast::<Self>().map_or_else(|other| Self::internal(other.to_string()), |ours| *ours),
+            ArrowError(error, _) => Self::from(*error),
+            Context(_, inner) | Diagnostic(_, inner) => Self::from(*inner),
+            Execution(message) => Self::new(sqlstate::INVALID_PARAMETER_VALUE, message),
+            other => Self::internal(other.strip_backtrace()),
+        }
     }
 }
