@@ -27,10 +27,11 @@ fn main() -> ExitCode {
     let CommandLine { mode, files } = CommandLine::parse();
     let modes = if mode.is_empty() { Mode::ALL.to_vec() } else { mode };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime of one thread starts");
+    let program = Program::from_environment(std::env::current_exe().expect("a running process has an executable"));
     let mut n_failed = 0;
     for mode in modes {
         for file in &files {
-            match runtime.block_on(script::run(Program::from_environment(), file, mode)) {
+            match runtime.block_on(script::run(program.clone(), file, mode)) {
                 Ok(Report { n_records, n_comparisons, n_restarts }) => println!(
                     "{} {}: {n_records} records, {n_restarts} restarts; oracle: {n_comparisons} comparisons, 0 differences",
                     mode.name(),

@@ -34,7 +34,7 @@ pub struct Report {
 pub async fn run(program: Program, file: &Path, mode: Mode) -> Result<Report, String> {
     let records = parse_file::<DefaultColumnType>(file).map_err(|error| error.to_string())?;
     let folder = tempfile::tempdir().map_err(|error| format!("no temporary folder: {error}"))?;
-    let server = Server::start(program, folder.path(), mode).map_err(|error| error.to_string())?;
+    let server = Server::start(program, folder.path(), mode.server_flags()).map_err(|error| error.to_string())?;
     let server: SharedServer = Arc::new(Mutex::new(server));
     let result = Script::new(server.clone(), &folder.path().join(DATA_FOLDER), mode).run_all(records).await;
     result.map_err(|failure| {

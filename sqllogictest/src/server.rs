@@ -9,7 +9,6 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
 
 use crate::connection::Error;
-use crate::mode::Mode;
 
 /// Where below its folder a server keeps its data.
 pub const DATA_FOLDER: &str = "data";
@@ -25,7 +24,7 @@ pub struct Program {
 pub struct Server {
     program: Program,
     folder: PathBuf,
-    mode: Mode,
+    flags: Vec<String>,
     generation: u64,
     child: Child,
     pg_port: u16,
@@ -33,25 +32,25 @@ pub struct Server {
 }
 
 impl Program {
-    /// `THALWEG_BIN` when set, else this very executable, which is a server when its first argument is `serve`: so what is
-    /// tested is never older than the sources.
-    pub fn from_environment() -> Self {
-        let path = std::env::var_os("THALWEG_BIN").map(PathBuf::from);
-        Self { path: path.unwrap_or_else(|| std::env::current_exe().expect("a running process has an executable")) }
+    /// `$THALWEG_BIN` when set, else this crate's own executable at `runner`, which is a server when its first argument is
+    /// `serve`: Cargo builds it with the tests, so what is tested is never older than the sources.
+    pub fn from_environment(runner: impl Into<PathBuf>) -> Self {
+        Self { path: std::env::var_os("THALWEG_BIN").map_or_else(|| runner.into(), PathBuf::from) }
     }
 }
 
 impl Server {
-    /// Starts a server that keeps everything under `folder`.
-    pub fn start(program: Program, folder: &Path, mode: Mode) -> Result<Self, Error> {
-        let (child, pg_port, http_port) = spawn(&program, folder, mode)?;
-        Ok(Self { program, folder: folder.to_owned(), mode, generation: 0, child, pg_port, http_port })
+    /// Starts a server that works in `folder` and keeps its data there, with these further flags of `thalweg serve`.
+    pub fn start(program: Program, folder: &Path, flags: &[&str]) -> Result<Self, Error> {
+        let flags: Vec<String> = flags.iter().map(ToString::to_string).collect();
+        let (child, pg_port, http_port) = spawn(&program, folder, &flags)?;
+        Ok(Self { program, folder: folder.to_owned(), flags, generation: 0, child, pg_port, http_port })
     }
 
     /// `kill -9`, then a start on the same data.
     pub fn kill_and_restart(&mut self) -> Result<(), Error> {
         self.kill();
-        (self.child, self.pg_port, self.http_port) = spawn(&self.program, &self.folder, self.mode)?;
+        (self.child, self.pg_port, self.http_port) = spawn(&self.program, &self.folder, &self.flags)?;
         self.generation += 1;
         Ok(())
     }
@@ -103,7 +102,7 @@ fn log_file(folder: &Path) -> PathBuf {
 }
 
 /// Starts the process and reads the ports that it tells.
-fn spawn(program: &Program, folder: &Path, mode: Mode) -> Result<(Child, u16, u16), Error> {
+fn spawn(program: &Program, folder: &Path, flags: &[String]) -> Result<(Child, u16, u16), Error> {
     let told = |error: std::io::Error| Error::new(format!("{} does not start: {error}", program.path.display()));
     let log = File::options().create(true).append(true).open(log_file(folder)).map_err(told)?;
     let mut child = Command::new(&program.path)
@@ -111,7 +110,7 @@ fn spawn(program: &Program, folder: &Path, mode: Mode) -> Result<(Child, u16, u1
         .arg("--data")
         .arg(folder.join(DATA_FOLDER))
         .args(["--pg", "127.0.0.1:0", "--http", "127.0.0.1:0"])
-        .args(mode.server_flags())
+        .args(flags)
         .current_dir(folder)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())

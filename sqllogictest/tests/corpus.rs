@@ -1,7 +1,6 @@
 //! Every script of the corpus in every mode: one test each, named `mode::area/script`.
 //!
-//! Started with `serve` as its first argument, this executable is the server itself: what is tested is never older than the
-//! sources. The last lines say for each mode how many comparisons the oracle made.
+//! The last lines say for each mode how many comparisons the oracle made.
 
 use std::collections::BTreeMap;
 use std::process::ExitCode;
@@ -16,9 +15,6 @@ use thalweg_sqllogictest::server::Program;
 type Totals = Arc<Mutex<BTreeMap<Mode, (usize, Report)>>>;
 
 fn main() -> ExitCode {
-    if std::env::args().nth(1).as_deref() == Some("serve") {
-        return server::cli::run();
-    }
     let totals = Totals::default();
     let scripts = scripts(&corpus_folder());
     let trials = Mode::ALL.into_iter().flat_map(|mode| scripts.iter().map(move |script| (mode, script.clone())));
@@ -46,5 +42,5 @@ fn main() -> ExitCode {
 
 fn run(path: &std::path::Path, mode: Mode) -> Result<Report, Failed> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    Ok(runtime.block_on(script::run(Program::from_environment(), path, mode))?)
+    Ok(runtime.block_on(script::run(Program::from_environment(env!("CARGO_BIN_EXE_thalweg-sqllogictest")), path, mode))?)
 }
