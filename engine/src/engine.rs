@@ -64,8 +64,6 @@ struct Core {
     append_only: RwLock<BTreeSet<ObjectId>>,
     next_unnamed: Mutex<u32>,
     threads: Mutex<Option<Threads>>,
-    /// Batch queries run here, away from whoever listens to clients.
-    runtime: tokio::runtime::Handle,
 }
 
 struct Threads {
@@ -217,7 +215,6 @@ fn open(config: Config) -> Result<Engine> {
         append_only: RwLock::default(),
         next_unnamed: Mutex::new(FIRST_UNNAMED_ID),
         threads: Mutex::new(None),
-        runtime: runtime.handle().clone(),
         config,
     };
     let start = sequencer::Start {

@@ -149,13 +149,6 @@ impl From<catalog::types::TypeError> for Error {
 
 impl From<datafusion::common::DataFusionError> for Error {
     fn from(error: datafusion::common::DataFusionError) -> Self {
-        use datafusion::common::DataFusionError::*;
-        match error {
-            External(error) => error.downcast::<Self>().map_or_else(|other| Self::internal(other.to_string()), |ours| *ours),
-            ArrowError(error, _) => Self::from(*error),
-            Context(_, inner) | Diagnostic(_, inner) => Self::from(*inner),
-            Execution(message) => Self::new(sqlstate::INVALID_PARAMETER_VALUE, message),
-            other => Self::internal(other.strip_backtrace()),
-        }
+        crate::plan::failure::from_datafusion(error, None)
     }
 }

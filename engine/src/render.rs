@@ -72,13 +72,13 @@ impl TimelyDataflow {
                 streams.push(match operator.work {
                     Work::Import(import, columns) => {
                         let inputs = vec![(imports[import].clone(), crate::operators::graph::Route::Local)];
-                        render_kernel(*scope, inputs, kernel(Box::new(ColumnsKernel::new(columns)), None))
+                        render_kernel(scope, inputs, kernel(Box::new(ColumnsKernel::new(columns)), None))
                     }
                     Work::Constant(rows) => {
                         let changes = (rows.num_rows() > 0).then(|| ChangeBatch::inserts(rows));
-                        render_kernel(*scope, vec![], kernel(Box::new(ConstantKernel), changes))
+                        render_kernel(scope, vec![], kernel(Box::new(ConstantKernel), changes))
                     }
-                    Work::Kernel(work, initial) => render_kernel(*scope, inputs, kernel(work, initial)),
+                    Work::Kernel(work, initial) => render_kernel(scope, inputs, kernel(work, initial)),
                     Work::Recompute(query, shape) => {
                         let rendering = timely_recompute::Rendering {
                             query,
@@ -90,14 +90,14 @@ impl TimelyDataflow {
                             runtime: surroundings.runtime.clone(),
                             on_recorded: Rc::clone(&on_recorded),
                         };
-                        render_recompute(*scope, inputs.into_iter().map(|(stream, _)| stream).collect(), rendering)
+                        render_recompute(scope, inputs.into_iter().map(|(stream, _)| stream).collect(), rendering)
                     }
                 });
             }
             let changes = Rc::default();
             let probe = ProbeHandle::new();
             let output = streams.pop().expect("a plan has at least one operator");
-            collect(*scope, output, &changes).probe_with(&probe);
+            collect(scope, output, &changes).probe_with(&probe);
             Self { index, imports: handles, probe, changes, outlets, on_recorded }
         })
     }

@@ -211,7 +211,7 @@ impl timely::dataflow::channels::ContainerBytes for ChangeBatch {
 pub mod ipc {
     use std::sync::Arc;
 
-    use arrow::array::{Array, ArrayRef, Int64Array, RecordBatch};
+    use arrow::array::{ArrayRef, Int64Array, RecordBatch};
     use arrow::datatypes::{DataType, Field, Schema};
     use arrow::ipc::{reader::StreamReader, writer::StreamWriter};
 

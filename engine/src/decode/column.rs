@@ -11,43 +11,14 @@ use arrow::array::{
 };
 use arrow::buffer::{Buffer, NullBuffer, OffsetBuffer, ScalarBuffer};
 use arrow::compute::cast;
-use arrow::datatypes::{DataType, Field, Fields, IntervalMonthDayNano, IntervalUnit, TimeUnit};
+use arrow::datatypes::{DataType, Field, Fields, IntervalMonthDayNano};
+use catalog::types::NUMERIC_DEFAULT;
 use catalog::{Column, SqlType};
 
 use super::json::{self, Kind, Reader, Value};
 use super::{datetime, interval, text};
 use crate::error::sqlstate::{INVALID_TEXT, NOT_NULL_VIOLATION};
 use crate::{Error, Result};
-
-/// The Arrow type a SQL type is stored as.
-pub fn arrow_type(sql_type: &SqlType) -> DataType {
-    match sql_type {
-        SqlType::Boolean => DataType::Boolean,
-        SqlType::SmallInt => DataType::Int16,
-        SqlType::Integer => DataType::Int32,
-        SqlType::BigInt => DataType::Int64,
-        SqlType::Real => DataType::Float32,
-        SqlType::Double => DataType::Float64,
-        SqlType::Numeric(modifier) => {
-            let (precision, scale) = modifier.unwrap_or(DEFAULT_NUMERIC);
-            DataType::Decimal128(precision, scale)
-        }
-        SqlType::Text | SqlType::Varchar(_) | SqlType::Char(_) | SqlType::Uuid | SqlType::Json | SqlType::Jsonb => DataType::Utf8,
-        SqlType::Bytea => DataType::Binary,
-        SqlType::Date => DataType::Date32,
-        SqlType::Time => DataType::Time64(TimeUnit::Microsecond),
-        SqlType::Timestamp => DataType::Timestamp(TimeUnit::Microsecond, None),
-        SqlType::TimestampTz => DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())),
-        SqlType::Interval => DataType::Interval(IntervalUnit::MonthDayNano),
-        SqlType::Array(element) => DataType::List(Arc::new(Field::new("item", arrow_type(element), true))),
-        SqlType::Struct(fields) => {
-            DataType::Struct(fields.iter().map(|(name, sql_type)| Field::new(name, arrow_type(sql_type), true)).collect())
-        }
-    }
-}
-
-/// `NUMERIC` without a modifier.
-const DEFAULT_NUMERIC: (u8, i8) = (38, 10);
 
 /// Values of one column.
 #[derive(Debug)]
@@ -110,7 +81,7 @@ impl ColumnBuffer {
 
     /// The finished array's field.
     pub fn field(&self) -> Field {
-        Field::new(&self.name, arrow_type(&self.sql_type), self.nullable)
+        self.sql_type.field(&self.name, self.nullable)
     }
 
     /// Appends a null.
@@ -137,7 +108,6 @@ impl ColumnBuffer {
 
     /// Appends the value that `input` stands for, by the rules of Postgres's input functions.
     pub fn append_text(&mut self, input: &str) -> Result<()> {
-        let name = |sql_type: &SqlType| text::type_name(sql_type);
         match (&self.sql_type, &mut self.values) {
             (SqlType::Boolean, Values::Boolean(values)) => values.push(text::parse_boolean(input)?),
             (SqlType::SmallInt, Values::Int16(values)) => {
@@ -154,7 +124,7 @@ impl ColumnBuffer {
             (SqlType::Real, Values::Float32(values)) => values.push(text::parse_real(input)?),
             (SqlType::Double, Values::Float64(values)) => values.push(text::parse_double(input)?),
             (SqlType::Numeric(modifier), Values::Decimal(values)) => {
-                let (precision, scale) = modifier.unwrap_or(DEFAULT_NUMERIC);
+                let (precision, scale) = modifier.unwrap_or(NUMERIC_DEFAULT);
                 values.push(text::parse_numeric(input, precision, scale)?);
             }
             (SqlType::Interval, Values::Interval(values)) => values.push(interval::parse_interval(input)?),
@@ -162,7 +132,7 @@ impl ColumnBuffer {
                 append_bytes(sql_type, input, bytes)?;
                 offsets.push(offset(bytes.len())?);
             }
-            (sql_type, Values::List { elements, offsets }) => {
+            (_, Values::List { elements, offsets }) => {
                 if input.trim_ascii_start().starts_with('[') {
                     return self.append_json(json::parse(input)?, 0);
                 }
@@ -172,7 +142,7 @@ impl ColumnBuffer {
                         None => elements.append_null()?,
                     }
                 }
-                offsets.push(offset(elements.len()).map_err(|_| text::out_of_range(&name(sql_type), ""))?);
+                offsets.push(offset(elements.len())?);
             }
             (_, Values::Struct(_)) => return self.append_json(json::parse(input)?, 0),
             (sql_type, _) => unreachable!("buffers of {sql_type:?} are made for its values"),
@@ -301,7 +271,7 @@ impl ColumnBuffer {
         let fresh = Self::of_type(&self.name, &self.sql_type, self.nullable);
         let mut full = std::mem::replace(self, fresh);
         let nulls = full.validity.finish();
-        let data_type = arrow_type(&full.sql_type);
+        let data_type = full.sql_type.arrow();
         match full.values {
             Values::Boolean(values) => Arc::new(BooleanArray::new(values.into(), nulls)),
             Values::Int16(values) => Arc::new(Int16Array::new(values.into(), nulls)),

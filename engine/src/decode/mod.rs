@@ -23,7 +23,7 @@ pub mod text;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, BinaryArray, RecordBatch, StringArray, TimestampMicrosecondArray};
-use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use catalog::{Column, SqlType};
 use datafusion::common::ScalarValue;
 
@@ -61,16 +61,15 @@ pub fn decode_error_schema() -> SchemaRef {
         Field::new("position", DataType::Utf8, false),
         Field::new("error", DataType::Utf8, false),
         Field::new("sqlstate", DataType::Utf8, false),
-        Field::new("at", column::arrow_type(&SqlType::TimestampTz), false),
+        Field::new("at", SqlType::TimestampTz.arrow(), false),
     ]))
 }
 
 /// Failures as rows of `"s$errors"`, taken in at `now_us`.
-pub fn decode_error_batch(failures: &[DecodeFailure], now_us: i64) -> RecordBatch {
+pub fn decode_error_rows(failures: &[DecodeFailure], now_us: i64) -> RecordBatch {
     let schema = decode_error_schema();
     let texts = |text: fn(&DecodeFailure) -> &str| -> ArrayRef { Arc::new(StringArray::from_iter_values(failures.iter().map(text))) };
     let at = TimestampMicrosecondArray::from_value(now_us, failures.len()).with_data_type(schema.field(4).data_type().clone());
-    debug_assert!(matches!(schema.field(4).data_type(), DataType::Timestamp(TimeUnit::Microsecond, Some(_))));
     let columns: Vec<ArrayRef> = vec![
         Arc::new(BinaryArray::from_iter_values(failures.iter().map(|failure| &failure.raw))),
         texts(|failure| &failure.position),

@@ -8,33 +8,15 @@ use crate::{Error, Result};
 /// Text longer than a `varchar(n)` or `char(n)` takes.
 pub const STRING_TOO_LONG: &str = "22001";
 
-/// The name of a type in messages.
+/// The name of a type in messages: as it is printed, but for what Postgres's input functions say shorter.
 pub fn type_name(sql_type: &SqlType) -> String {
-    let name = match sql_type {
-        SqlType::Boolean => "boolean",
-        SqlType::SmallInt => "smallint",
-        SqlType::Integer => "integer",
-        SqlType::BigInt => "bigint",
-        SqlType::Real => "real",
-        SqlType::Double => "double precision",
-        SqlType::Numeric(_) => "numeric",
-        SqlType::Text => "text",
-        SqlType::Varchar(Some(length)) => return format!("character varying({length})"),
-        SqlType::Varchar(None) => "character varying",
-        SqlType::Char(length) => return format!("character({length})"),
-        SqlType::Bytea => "bytea",
-        SqlType::Date => "date",
-        SqlType::Time => "time",
-        SqlType::Timestamp => "timestamp",
-        SqlType::TimestampTz => "timestamp with time zone",
-        SqlType::Interval => "interval",
-        SqlType::Uuid => "uuid",
-        SqlType::Json => "json",
-        SqlType::Jsonb => "jsonb",
-        SqlType::Array(element) => return format!("{}[]", type_name(element)),
-        SqlType::Struct(_) => "record",
-    };
-    name.into()
+    match sql_type {
+        SqlType::Numeric(_) => "numeric".into(),
+        SqlType::Time => "time".into(),
+        SqlType::Timestamp => "timestamp".into(),
+        SqlType::Struct(_) => "record".into(),
+        other => other.to_string(),
+    }
 }
 
 /// `invalid input syntax for type …`.

@@ -8,7 +8,6 @@ use arrow::compute::{cast, concat_batches};
 use catalog::{Change, Column, Definition, Object, ObjectId, ObjectKind, Snapshot, SqlType, drop_plan};
 use datafusion::sql::sqlparser::ast;
 
-use super::names::Names;
 use super::{Core, Done, Engine, Notice};
 use crate::error::sqlstate;
 use crate::plan::Plan;
@@ -245,7 +244,10 @@ impl Core {
     }
 
     fn plan_view(&self, query: &ast::Query, columns: &[String], text: &str) -> Result<PlannedQuery> {
-        Planner::new(&self.session, &Names::new(self), self.clock.now_us()).with_text(text).view(query, columns)
+        let names = self.names();
+        let mut query = query.clone();
+        names.inline(&mut query)?;
+        Planner::new(&self.session, &names, self.clock.now_us()).with_text(text).view(&query, columns)
     }
 
     /// What a query reads: stored relations, and the plain views and functions named in it.
@@ -254,9 +256,13 @@ impl Core {
         for name in crate::plan::names::relations(query) {
             found.extend(catalog.resolve(name.schema.as_deref(), &name.name).map(|object| object.id));
         }
-        for name in crate::plan::names::functions(query) {
-            found.extend(catalog.resolve_function(None, &name).map(|object| object.id));
-        }
+        let functions = std::cell::RefCell::new(Vec::new());
+        let names = self.names();
+        crate::plan::inline::inline_functions(&mut query.clone(), &|name| {
+            functions.borrow_mut().extend(catalog.resolve_function(None, name).map(|object| object.id));
+            names.function(name)
+        })?;
+        found.extend(functions.into_inner());
         found.sort_unstable();
         found.dedup();
         Ok(found)

@@ -3,7 +3,7 @@
 //! Guaranteed: rows in = rows taken + failures. Into a stream, failures go to `"s$errors"` and stop nothing; into a table the
 //! first failure fails the whole COPY, as in Postgres.
 
-use arrow::array::{ArrayRef, RecordBatch};
+use arrow::array::RecordBatch;
 use catalog::{Column, Definition, Object, ObjectId};
 use std::sync::Arc;
 
@@ -12,7 +12,6 @@ use crate::decode::{CsvHeader, DecodeFailure, Decoder, Format, decode_error_batc
 use crate::error::sqlstate;
 use crate::plan::statement::{CopyFormat, CopyIn, Name};
 use crate::sequencer::Request;
-use crate::sequencer::relation::schema_of;
 use crate::sequencer::table::{OnConflict, Write};
 use crate::{Epoch, Error, Result};
 
@@ -100,7 +99,7 @@ impl Ingest {
         let n_rows = self.batches.iter().map(|batch| batch.num_rows() as u64).sum();
         let mut writes: Vec<(ObjectId, Write)> = Vec::new();
         for batch in std::mem::take(&mut self.batches) {
-            writes.push((self.target.id, Write::Insert(self.widen(&batch)?, OnConflict::Fail)));
+            writes.push((self.target.id, Write::Insert(self.widen(&batch).await?, OnConflict::Fail)));
         }
         if let (Definition::Stream { errors, .. }, false) = (&self.target.definition, self.failures.is_empty()) {
             let rows = decode_error_batch(&self.failures, self.core.clock.now_us());
@@ -130,19 +129,11 @@ impl Ingest {
     }
 
     /// Decoded columns as rows of the target; a column that was not given is its default.
-    fn widen(&self, batch: &RecordBatch) -> Result<RecordBatch> {
-        let schema = schema_of(&self.target);
-        let mut columns: Vec<Option<ArrayRef>> = vec![None; schema.fields().len()];
-        for (index, column) in self.columns.iter().zip(batch.columns()) {
-            columns[*index] = Some(Arc::clone(column));
+    async fn widen(&self, batch: &RecordBatch) -> Result<RecordBatch> {
+        if self.columns.len() == self.target.columns.len() && self.columns.iter().copied().eq(0..self.columns.len()) {
+            return self.core.checked(&self.target, batch.columns().to_vec());
         }
-        let missing = (0..columns.len()).filter(|index| columns[*index].is_none());
-        let defaults = self.core.defaults(&self.target, missing.collect(), batch.num_rows())?;
-        for (index, default) in defaults {
-            columns[index] = Some(default);
-        }
-        let columns = columns.into_iter().map(|column| column.expect("each column was given or has a default")).collect();
-        self.core.checked(&self.target, columns)
+        self.core.complete(&self.target, batch, &self.columns).await
     }
 }
 

@@ -3,11 +3,13 @@
 use std::sync::Arc;
 
 use catalog::{Definition, Object, Snapshot};
+use datafusion::sql::sqlparser::ast::VisitMut;
 
 use super::{Core, system};
 use crate::plan::relation::{Relation, RelationProvider};
-use crate::plan::sql_function::SqlFunction;
-use crate::plan::parse::{parse_expression, parse_query};
+use crate::plan::inline::{SqlFunction, inline_in};
+use crate::plan::parse::parse_query;
+use crate::Result;
 use crate::sequencer::relation::schema_of;
 
 /// The catalog as one statement sees it.
@@ -26,9 +28,23 @@ impl<'a> Names<'a> {
         Self { core, catalog: core.catalog(), expand_views: false }
     }
 
-    fn view(object: &Object, query: &str) -> Option<Relation> {
+    /// Puts the bodies of SQL functions in the place of their calls.
+    pub fn inline(&self, node: &mut impl VisitMut) -> Result<()> {
+        inline_in(node, &|name| self.function(name))
+    }
+
+    /// The SQL function of this name.
+    pub fn function(&self, name: &str) -> Option<SqlFunction> {
+        let object = self.catalog.resolve_function(None, name)?;
+        let Definition::Function { arguments, returns, body } = &object.definition else { return None };
+        Some(SqlFunction { arguments: arguments.clone(), returns: returns.clone(), body: body.clone() })
+    }
+
+    fn view(&self, object: &Object, query: &str) -> Option<Relation> {
         let columns = object.columns.iter().map(|column| column.name.clone()).collect();
-        Some(Relation::View { query: parse_query(query).ok()?, columns })
+        let mut query = parse_query(query).ok()?;
+        self.inline(&mut query).ok()?;
+        Some(Relation::View { query, columns })
     }
 }
 
@@ -38,26 +54,20 @@ impl RelationProvider for Names<'_> {
             return system::relation(self.core, schema, name).map(Relation::Rows);
         };
         match &object.definition {
-            Definition::View { query } => Self::view(object, query),
-            Definition::MaterializedView { query, .. } if self.expand_views => Self::view(object, query),
+            Definition::View { query } => self.view(object, query),
+            Definition::MaterializedView { query, .. } if self.expand_views => self.view(object, query),
             Definition::Sink { .. } | Definition::Function { .. } => None,
             _ => Some(Relation::Stored { id: object.id, schema: schema_of(object), append_only: self.core.is_append_only(object) }),
         }
     }
-
-    fn function(&self, name: &str) -> Option<SqlFunction> {
-        let object = self.catalog.resolve_function(None, name)?;
-        let Definition::Function { arguments, returns, body } = &object.definition else { return None };
-        Some(SqlFunction {
-            name: object.name.clone(),
-            arguments: arguments.iter().map(|(name, sql_type)| (name.clone(), sql_type.arrow())).collect(),
-            returns: returns.arrow(),
-            body: parse_expression(body).ok()?,
-        })
-    }
 }
 
 impl Core {
+    /// The names of one statement.
+    pub(super) fn names(&self) -> Names<'_> {
+        Names::new(self)
+    }
+
     pub(super) fn is_append_only(&self, object: &Object) -> bool {
         match &object.definition {
             Definition::Stream { .. } => true,

@@ -43,8 +43,10 @@ impl Core {
     }
 
     pub(super) fn plan_read(&self, query: &ast::Query, transaction: Option<&Transaction>) -> Result<PlannedQuery> {
-        let names = Names { expand_views: transaction.is_some_and(Transaction::has_writes), ..Names::new(self) };
-        Planner::new(&self.session, &names, self.clock.now_us()).read(query)
+        let names = Names { expand_views: transaction.is_some_and(Transaction::has_writes), ..self.names() };
+        let mut query = query.clone();
+        names.inline(&mut query)?;
+        Planner::new(&self.session, &names, self.clock.now_us()).read(&query)
     }
 
     /// All rows of a planned query.

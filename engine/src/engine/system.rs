@@ -12,7 +12,6 @@ use datafusion::datasource::{MemTable, TableProvider};
 use super::Core;
 use crate::metrics::{OperatorCounts, RelationEntry};
 use crate::plan::Maintenance;
-use crate::sequencer::relation::source_of;
 
 /// The schema system relations are in.
 const SCHEMA: &str = "thalweg";
@@ -109,11 +108,6 @@ fn maintenance(maintenance: Maintenance) -> &'static str {
         Maintenance::Incremental => "incremental",
         Maintenance::Recompute => "recompute",
     }
-}
-
-/// Whether an object's rows come from a connector.
-pub(super) fn has_source(core: &Core, object: &Object) -> bool {
-    source_of(object, core.workshop.file_root.as_deref()).is_ok_and(|source| source.is_some())
 }
 
 pub(super) fn metrics(core: &Core) -> BTreeMap<String, f64> {

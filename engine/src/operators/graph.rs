@@ -111,16 +111,16 @@ fn work(plan: &Plan, worker: usize, imports: &[ObjectId]) -> Result<Work> {
             Work::Import(import, columns.clone())
         }
         Node::Constant(rows) => Work::Constant(if worker == 0 { rows.clone() } else { rows.slice(0, 0) }),
-        Node::Map(map) => Work::Kernel(Box::new(MapKernel::new(map, &plan.schema)?), None),
-        Node::Unnest(unnest) => Work::Kernel(Box::new(UnnestKernel::new(unnest, plan.schema.clone())?), None),
+        Node::Map(map) => Work::Kernel(Box::new(MapKernel::with_schema(map, plan.schema.clone())?), None),
+        Node::Unnest(unnest) => Work::Kernel(Box::new(UnnestKernel::new(unnest, plan.schema.clone())), None),
         Node::Union(_) => Work::Kernel(Box::new(UnionKernel::new(plan.schema.clone())), None),
         Node::Aggregate(aggregate) => {
-            let kernel = AggregateKernel::new(aggregate, plan.schema.clone(), aggregate.input.append_only)?;
+            let kernel = AggregateKernel::with_schema(aggregate, aggregate.input.append_only, plan.schema.clone())?;
             let initial = if worker == 0 { kernel.initial_output()? } else { None };
             Work::Kernel(Box::new(kernel), initial)
         }
-        Node::Join(join) => Work::Kernel(Box::new(JoinKernel::new(join, plan.schema.clone())?), None),
-        Node::TopN(top) => Work::Kernel(Box::new(TopNKernel::new(top, plan.schema.clone(), top.input.append_only)?), None),
+        Node::Join(join) => Work::Kernel(Box::new(JoinKernel::new(join)?), None),
+        Node::TopN(top) => Work::Kernel(Box::new(TopNKernel::new(top, top.input.append_only)?), None),
         Node::Recompute(recompute) => {
             let shape = RecomputeShape {
                 inputs: recompute.inputs.iter().map(|input| input.schema.clone()).collect(),

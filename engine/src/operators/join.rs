@@ -67,7 +67,7 @@ impl JoinKernel {
         };
         let position = |column: &usize| right_columns.iter().position(|kept| kept == column).expect("a needed column is kept");
         let right_keys = join.right_keys.iter().map(position).collect();
-        let residual = residual.map(|residual| residual.with_right_columns(&right_columns, left.fields().len())).transpose()?;
+        let residual = residual.map(|residual| residual.with_right_columns(&right_columns));
         let counts_left = !matches!(join.kind, JoinKind::Inner | JoinKind::Right);
         let counts_right = matches!(join.kind, JoinKind::Right | JoinKind::Full);
         let is_tested = matches!(join.kind, JoinKind::LeftSemi | JoinKind::LeftAnti | JoinKind::LeftMark);
@@ -115,9 +115,11 @@ impl JoinKernel {
         let verdict = residual.evaluate(columns, pairs.len())?;
         for (pair, error) in &verdict.failed {
             let one = pairs.kept(&[*pair]);
-            let mut row = one.columns(SideName::Left, &all_columns(&self.left.spine))?;
-            row.extend(one.columns(SideName::Right, &all_columns(&self.right.spine))?);
-            out.errors.push(residual.error(error, row, pairs.weight(*pair))?);
+            let row = |side: SideName| -> Result<RecordBatch> {
+                let spine = &self.side(side).spine;
+                batch(spine.schema(), one.columns(side, &all_columns(spine))?, 1)
+            };
+            out.errors.push(residual.error(error, row(SideName::Left)?, row(SideName::Right)?, pairs.weight(*pair))?);
         }
         match verdict.is_true.true_count() {
             n if n == pairs.len() => Ok(pairs),
@@ -451,3 +453,6 @@ fn output_schema(kind: JoinKind, left: &Schema, right: &Schema) -> SchemaRef {
     }
     Arc::new(Schema::new(columns))
 }
+
+#[cfg(test)]
+mod tests;

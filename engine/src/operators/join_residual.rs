@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use arrow::array::cast::AsArray;
-use arrow::array::{Array, ArrayRef, BooleanArray, RecordBatch, RecordBatchOptions};
+use arrow::array::{Array, ArrayRef, BooleanArray, RecordBatch, RecordBatchOptions, StructArray};
 use arrow::compute::concat;
 use arrow::datatypes::{Schema, SchemaRef};
 use datafusion::common::DataFusionError;
@@ -25,7 +25,6 @@ pub(super) struct Residual {
     condition: Arc<dyn PhysicalExpr>,
     text: String,
     schema: SchemaRef,
-    pair_schema: SchemaRef,
     left_columns: Vec<usize>,
     right_columns: Vec<usize>,
 }
@@ -58,16 +57,14 @@ impl Residual {
         let (left_columns, right_columns) = used.iter().partition::<Vec<usize>, _>(|column| **column < n_left);
         let right_columns = right_columns.into_iter().map(|column| column - n_left).collect();
         let text = condition.to_string();
-        Ok(Self { condition: moved, text, schema, pair_schema: Arc::new(pair_schema), left_columns, right_columns })
+        Ok(Self { condition: moved, text, schema, left_columns, right_columns })
     }
 
     /// The same condition where only columns `kept` of the right side are there.
-    pub(super) fn with_right_columns(mut self, kept: &[usize], n_left: usize) -> Result<Self> {
+    pub(super) fn with_right_columns(mut self, kept: &[usize]) -> Self {
         let position = |column: &usize| kept.iter().position(|other| other == column).expect("a used column is kept");
         self.right_columns = self.right_columns.iter().map(position).collect();
-        let columns: Vec<usize> = (0..n_left).chain(kept.iter().map(|column| column + n_left)).collect();
-        self.pair_schema = Arc::new(self.pair_schema.project(&columns)?);
-        Ok(self)
+        self
     }
 
     pub(super) fn left_columns(&self) -> &[usize] {
@@ -104,9 +101,11 @@ impl Residual {
         }
     }
 
-    /// The change of the errors relation for one pair, given all its columns.
-    pub(super) fn error(&self, error: &Error, columns: Vec<ArrayRef>, weight: i64) -> Result<ChangeBatch> {
-        let pair = RecordBatch::try_new(self.pair_schema.clone(), columns)?;
+    /// The change of the errors relation for one pair of rows.
+    pub(super) fn error(&self, error: &Error, left: RecordBatch, right: RecordBatch, weight: i64) -> Result<ChangeBatch> {
+        let sides = [("left", left), ("right", right)];
+        let column = |(name, row): (&'static str, RecordBatch)| (name, Arc::new(StructArray::from(row)) as ArrayRef);
+        let pair = RecordBatch::try_from_iter(sides.map(column))?;
         let mut writer = arrow::json::LineDelimitedWriter::new(Vec::new());
         writer.write(&pair)?;
         writer.finish()?;

@@ -15,6 +15,7 @@ pub mod map;
 pub mod recompute;
 mod join_matches;
 mod join_residual;
+mod ordered_rows;
 #[cfg(test)]
 pub(crate) mod script;
 pub mod sequential;

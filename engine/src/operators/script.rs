@@ -234,7 +234,7 @@ mod tests {
              right: 1: + a 2 [1,null] | + c 1 []
              2: + 'two words' 1 [1,2] | - 'two words' 1 [1,2]
              right: 3: + '' 1 null",
-            "1: -3 b null null | +2 a 2 [1,null] | + c 1 []
+            "1: +2 a 2 [1,null] | -3 b null null | + c 1 []
              2:
              3: + '' 1 null",
         );

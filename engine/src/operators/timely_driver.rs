@@ -93,7 +93,7 @@ impl Distributor<ChangeBatch> for ByWorker {
             return;
         };
         let keys: Vec<_> = columns.iter().map(|column| Arc::clone(batch.column(*column))).collect();
-        let hashes = hash_rows(&keys, batch.len());
+        let hashes = hash_rows(&keys);
         debug_assert!(hashes.values().iter().all(|hash| worker_of(*hash, self.n_workers) < pushers.len()));
         let parts = crate::update::split_by_worker(batch, &hashes, self.n_workers).expect("there is one hash per row");
         for (part, pusher) in parts.into_iter().zip(pushers) {

@@ -19,12 +19,6 @@ pub fn from_datafusion(error: DataFusionError, text: Option<&str>) -> Error {
     }
 }
 
-impl From<DataFusionError> for Error {
-    fn from(error: DataFusionError) -> Self {
-        from_datafusion(error, None)
-    }
-}
-
 fn translate(error: DataFusionError) -> Error {
     match error {
         DataFusionError::External(source) => match source.downcast::<Error>() {

@@ -3,9 +3,11 @@
 //! A [`Plan`] is a small closed tree in which every reference to a column is an index. Expressions live in [`Map`] alone;
 //! the stateful nodes refer to columns of their input, so that a kernel never evaluates SQL.
 
+mod assignment;
 pub mod canonical;
+pub mod dml;
 pub mod explain;
-mod failure;
+pub(crate) mod failure;
 mod lower;
 mod lower_aggregate;
 mod lower_join;
@@ -15,7 +17,6 @@ pub mod query;
 mod recompute;
 pub mod relation;
 pub mod session;
-pub mod sql_function;
 pub mod dialect;
 pub mod inline;
 pub mod names;

@@ -82,7 +82,7 @@ impl<'a> Planner<'a> {
         self.session.at(self.now_us)
     }
 
-    pub(crate) fn relations(&self) -> &dyn RelationProvider {
+    pub(crate) fn provider(&self) -> &dyn RelationProvider {
         self.relations
     }
 

@@ -11,30 +11,26 @@ use arrow::datatypes::{DataType, FieldRef, SchemaRef};
 use catalog::ObjectId;
 use datafusion::catalog::cte_worktable::CteWorkTable;
 use datafusion::common::config::ConfigOptions;
-use datafusion::common::{DataFusionError, Result as DataFusionResult, TableReference};
+use datafusion::common::{DFSchemaRef, DataFusionError, Result as DataFusionResult, TableReference};
 use datafusion::datasource::{TableProvider, provider_as_source};
 use datafusion::execution::session_state::SessionState;
 use datafusion::logical_expr::planner::{ContextProvider, ExprPlanner, RelationPlanner, TypePlanner};
 use datafusion::logical_expr::{AggregateUDF, Expr, HigherOrderUDF, LogicalPlan, LogicalPlanBuilder, ScalarUDF, TableSource, WindowUDF};
+use datafusion::logical_expr::simplify::SimplifyContext;
+use datafusion::optimizer::simplify_expressions::ExprSimplifier;
 use datafusion::sql::planner::SqlToRel;
 use datafusion::sql::sqlparser::ast;
 
 use crate::Error;
 use crate::error::sqlstate;
-use crate::plan::sql_function::{self, SqlFunction};
 
 /// Views inside views at most: each level is a recursion of the planner.
 pub const MAX_VIEW_DEPTH: usize = 32;
 
-/// Finds relations and SQL functions by name: the catalog as one statement sees it.
+/// Finds relations by name: the catalog as one statement sees it.
 pub trait RelationProvider: Send + Sync {
     /// The relation of this name; without a schema, as the search path finds it.
     fn resolve(&self, schema: Option<&str>, name: &str) -> Option<Relation>;
-
-    /// The user's SQL function of this name.
-    fn function(&self, _name: &str) -> Option<SqlFunction> {
-        None
-    }
 }
 
 /// What a name in FROM stands for.
@@ -143,6 +139,16 @@ pub(crate) fn rename(plan: LogicalPlan, columns: &[String]) -> DataFusionResult<
     LogicalPlanBuilder::from(plan).project(renamed)?.build()
 }
 
+/// Folds constants of one expression over rows of `schema`; `now()` becomes the statement's time.
+pub(crate) fn simplifier(state: &SessionState, schema: DFSchemaRef) -> ExprSimplifier {
+    let context = SimplifyContext::builder()
+        .with_schema(schema)
+        .with_config_options(Arc::clone(state.config_options()))
+        .with_query_execution_start_time(state.execution_props().query_execution_start_time)
+        .build();
+    ExprSimplifier::new(context)
+}
+
 /// An error of ours on its way through DataFusion.
 pub(crate) fn external(error: Error) -> DataFusionError {
     DataFusionError::External(Box::new(error))
@@ -169,7 +175,7 @@ impl ContextProvider for Names<'_> {
             external(Error::new(sqlstate::UNDEFINED_FUNCTION, format!("function {name} does not exist")))
         })?;
         let schema = datafusion::common::DFSchema::empty();
-        let simplifier = sql_function::simplifier(self.state);
+        let simplifier = simplifier(self.state, Arc::new(datafusion::common::DFSchema::empty()));
         let args = args
             .into_iter()
             .map(|argument| simplifier.simplify(simplifier.coerce(argument, &schema)?))
@@ -195,11 +201,7 @@ impl ContextProvider for Names<'_> {
     }
 
     fn get_function_meta(&self, name: &str) -> Option<Arc<ScalarUDF>> {
-        if let Some(function) = self.state.scalar_functions().get(name) {
-            return Some(Arc::clone(function));
-        }
-        let function = self.relations.function(name)?;
-        Some(sql_function::as_scalar_function(function, self, self.state))
+        self.state.scalar_functions().get(name).cloned()
     }
 
     fn get_higher_order_meta(&self, name: &str) -> Option<Arc<HigherOrderUDF>> {

@@ -35,7 +35,8 @@ use datafusion::optimizer::{Optimizer, OptimizerRule};
 use datafusion::prelude::SessionConfig;
 use datafusion::sql::sqlparser::ast;
 
-use crate::{Error, Result};
+use crate::Result;
+use crate::functions::UNSOUND_OPTIMIZER_RULE;
 
 /// Rows per batch in batch runs.
 pub const BATCH_ROWS: usize = 8192;
@@ -55,8 +56,10 @@ impl Session {
             .with_runtime_env(runtime)
             .with_default_features()
             .with_type_planner(type_planner())
+            .with_optimizer_rules(batch_rules())
             .build();
-        datafusion_functions_json::register_all(&mut base).map_err(|error| Error::internal(error.to_string()))?;
+        datafusion_functions_json::register_all(&mut base)?;
+        crate::functions::register(&mut base)?;
         Ok(Self { base: Arc::new(base), view_rules: Arc::new(Optimizer::with_rules(view_rules())) })
     }
 
@@ -89,6 +92,11 @@ fn config(target_partitions: usize) -> SessionConfig {
     options.execution.time_zone = Some("UTC".into());
     options.optimizer.enable_physical_uncorrelated_scalar_subquery = false;
     config
+}
+
+/// DataFusion's rules for batch runs, without the one that does not go with our `sum`.
+fn batch_rules() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
+    Optimizer::new().rules.into_iter().filter(|rule| rule.name() != UNSOUND_OPTIMIZER_RULE).collect()
 }
 
 /// The logical rules for views. Left out, because their output is harder to maintain than their input: distinct as an

@@ -19,7 +19,6 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, RwLock};
 
 use arrow::array::RecordBatch;
-use arrow::datatypes::SchemaRef;
 use catalog::{Change, ObjectId, Snapshot};
 use tokio::sync::{oneshot, watch};
 
@@ -173,7 +172,6 @@ struct Sequencer {
 
 /// What the sequencer keeps of a stored relation.
 struct Relation {
-    schema: SchemaRef,
     shard: Shard,
     table: Option<Table>,
     source: Option<SourceSpec>,
@@ -181,7 +179,6 @@ struct Relation {
     /// Where its source was last, as logged.
     position: Option<String>,
     is_started: bool,
-    since: Epoch,
     /// For a stream that keeps nothing: it starts with its first reader.
     starts_when_read: bool,
 }
@@ -378,14 +375,12 @@ impl Sequencer {
         let position = new.source.as_ref().map(|_| String::new());
         if let Some(stored) = new.stored {
             let relation = Relation {
-                schema: stored.schema,
                 shard: stored.shard_columns.map_or(Shard::Spread, Shard::ByColumns),
                 table: stored.table,
                 source: new.source,
                 errors: stored.errors,
                 position: position.filter(|position| !position.is_empty()),
                 is_started: false,
-                since: as_of,
                 starts_when_read: stored.starts_when_read,
             };
             self.relations.insert(new.id, relation);
@@ -660,7 +655,7 @@ impl Shard {
             }
             Self::ByColumns(columns) => {
                 let keys: Vec<_> = columns.iter().map(|column| Arc::clone(changes.column(*column))).collect();
-                split_by_worker(changes, &hash_rows(&keys, changes.len()), n_workers).expect("there is one hash per row")
+                split_by_worker(changes, &hash_rows(&keys), n_workers).expect("there is one hash per row")
             }
         }
     }

@@ -37,8 +37,6 @@ pub struct NewRelation {
 
 /// What the sequencer keeps of a relation that is not computed.
 pub struct Stored {
-    /// Its columns.
-    pub schema: SchemaRef,
     /// Columns whose hash decides the worker; `None` where rows are never deleted.
     pub shard_columns: Option<Vec<usize>>,
     /// The key index of a table.
@@ -91,7 +89,7 @@ impl Workshop {
     /// A stream, table or errors relation of a stream.
     pub fn stored(&self, object: &Object) -> Result<NewRelation> {
         let schema = schema_of(object);
-        let mut stored = Stored { schema: schema.clone(), shard_columns: None, table: None, errors: None, starts_when_read: false };
+        let mut stored = Stored { shard_columns: None, table: None, errors: None, starts_when_read: false };
         let mut keep_nothing = false;
         match &object.definition {
             Definition::Stream { options, errors, .. } => {

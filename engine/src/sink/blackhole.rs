@@ -54,7 +54,7 @@ mod tests {
     fn counts_what_it_drops() {
         let counts = Blackhole::default();
         let mut sink: Box<dyn Sink> = Box::new(counts.clone());
-        let rows = crate::decode::decode_error_batch(&[], 0);
+        let rows = crate::decode::decode_error_rows(&[], 0);
         sink.write(3, &ChangeBatch::inserts(rows)).expect("a black hole takes anything");
         sink.write(4, &ChangeBatch::empty(decode_error_schema())).expect("a black hole takes anything");
         assert_eq!((counts.n_rows(), counts.n_batches(), counts.last_epoch()), (0, 2, 4));

@@ -13,11 +13,14 @@ pub mod nexmark;
 pub mod options;
 pub mod spec;
 
+#[cfg(test)]
+mod test_support;
+
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 
 pub use crate::decode::DecodeFailure;
-pub use crate::decode::{decode_error_batch, decode_error_schema};
+pub use crate::decode::{decode_error_rows, decode_error_schema};
 pub use spec::SourceSpec;
 
 use crate::Result;

@@ -10,7 +10,6 @@ use super::file::{FileOptions, FileSource};
 use super::nexmark::{NexmarkOptions, NexmarkSource, generator};
 use super::options::Options;
 use super::{Source, nexmark};
-use crate::decode::column::arrow_type;
 use crate::decode::infer;
 use crate::error::sqlstate::{DATATYPE_MISMATCH, INVALID_PARAMETER_VALUE, UNDEFINED_COLUMN};
 use crate::{Error, Result};
@@ -122,13 +121,8 @@ impl SourceSpec {
 }
 
 fn nexmark_columns(options: &NexmarkOptions) -> Vec<Column> {
-    let sql_type = |data_type: &arrow::datatypes::DataType| match data_type {
-        arrow::datatypes::DataType::Int64 => SqlType::BigInt,
-        arrow::datatypes::DataType::Utf8 => SqlType::Text,
-        _ => SqlType::Timestamp,
-    };
     let schema = generator::schema(options.table);
-    schema.fields().iter().map(|field| infer::column(field.name(), sql_type(field.data_type()))).collect()
+    schema.fields().iter().map(|field| infer::column(field.name(), SqlType::of_arrow(field.data_type()))).collect()
 }
 
 /// The generator makes its columns in its order: declared ones must be those.
@@ -142,7 +136,7 @@ fn declared_of_nexmark(options: &NexmarkOptions, declared: &[Column]) -> Result<
         return Err(Error::new(UNDEFINED_COLUMN, message).with_hint(hint));
     }
     let kept: Vec<Column> = declared.iter().filter(is_own).cloned().collect();
-    let same_type = |(kept, own): (&Column, &Column)| arrow_type(&kept.sql_type) == arrow_type(&own.sql_type) && kept.name == own.name;
+    let same_type = |(kept, own): (&Column, &Column)| kept.sql_type.arrow() == own.sql_type.arrow() && kept.name == own.name;
     if kept.len() != own.len() || !kept.iter().zip(&own).all(same_type) {
         let message = format!("the columns are not those of table '{}' of connector 'nexmark'", options.table.name());
         return Err(Error::new(DATATYPE_MISMATCH, message).with_hint(hint));

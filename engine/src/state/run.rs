@@ -236,7 +236,7 @@ impl Directory {
 
 fn bucket_shift(least: u64, greatest: u64, n_entries: usize) -> u32 {
     let n_bits = 64 - (greatest - least).leading_zeros();
-    n_bits.saturating_sub((n_entries / BUCKET_ENTRIES).max(1).ilog2())
+    n_bits.saturating_sub((n_entries / BUCKET_ENTRIES).max(1).ilog2()).min(u64::BITS - 1)
 }
 
 /// The order of rows by hash, then row hash, then position: scattered into buckets by leading bits, each of which is sorted.

@@ -171,40 +171,8 @@ pub fn infer_columns(path: &Path) -> Result<Vec<Column>> {
     let found = Found { name: path.display().to_string(), path: path.into() };
     let file = File::open(path)?;
     let builder = ParquetRecordBatchReaderBuilder::try_new(file).map_err(|error| corrupted(&found, &error))?;
-    let column = |field: &arrow::datatypes::FieldRef| {
-        let sql_type = sql_type_of(field.data_type());
-        let message = || format!("column \"{}\" of file \"{}\" is {}, which has no SQL type here", field.name(), found.name, field.data_type());
-        let sql_type = sql_type.ok_or_else(|| Error::unsupported(message(), "declare the columns to read in CREATE STREAM"))?;
-        Ok(infer::column(field.name(), sql_type))
-    };
-    builder.schema().fields().iter().map(column).collect()
-}
-
-fn sql_type_of(data_type: &DataType) -> Option<SqlType> {
-    Some(match data_type {
-        DataType::Boolean => SqlType::Boolean,
-        DataType::Int8 | DataType::Int16 | DataType::UInt8 => SqlType::SmallInt,
-        DataType::Int32 | DataType::UInt16 => SqlType::Integer,
-        DataType::Int64 | DataType::UInt32 => SqlType::BigInt,
-        DataType::UInt64 => SqlType::Numeric(Some((20, 0))),
-        DataType::Float16 | DataType::Float32 => SqlType::Real,
-        DataType::Float64 => SqlType::Double,
-        DataType::Decimal128(precision, scale) => SqlType::Numeric(Some((*precision, *scale))),
-        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => SqlType::Text,
-        DataType::Binary | DataType::LargeBinary | DataType::BinaryView | DataType::FixedSizeBinary(_) => SqlType::Bytea,
-        DataType::Date32 | DataType::Date64 => SqlType::Date,
-        DataType::Time32(_) | DataType::Time64(_) => SqlType::Time,
-        DataType::Timestamp(_, None) => SqlType::Timestamp,
-        DataType::Timestamp(_, Some(_)) => SqlType::TimestampTz,
-        DataType::Interval(_) => SqlType::Interval,
-        DataType::Dictionary(_, values) => return sql_type_of(values),
-        DataType::List(element) | DataType::LargeList(element) => SqlType::Array(Box::new(sql_type_of(element.data_type())?)),
-        DataType::Struct(fields) => {
-            let field = |field: &arrow::datatypes::FieldRef| Some((field.name().clone(), sql_type_of(field.data_type())?));
-            SqlType::Struct(fields.iter().map(field).collect::<Option<_>>()?)
-        }
-        _ => return None,
-    })
+    let column = |field: &arrow::datatypes::FieldRef| infer::column(field.name(), SqlType::of_field(field));
+    Ok(builder.schema().fields().iter().map(column).collect())
 }
 
 fn corrupted(found: &Found, error: &dyn std::fmt::Display) -> Error {
