@@ -136,7 +136,7 @@ impl Session {
         use Statement::*;
         match &parsed.statement {
             Query(_) => self.query(parsed, Tag::Counted("SELECT")).await,
-            Explain(_) => self.describe(parsed, "EXPLAIN").await,
+            Explain(_) | ExplainView { .. } => self.describe(parsed, "EXPLAIN").await,
             ShowObjects { .. } | ShowCreate { .. } => self.describe(parsed, "SHOW").await,
             CreateStream(_) | CreateTable(_) | CreateView(_) | CreateSink(_) | CreateSchema { .. } | CreateFunction(_) | Drop(_) | Comment { .. } => {
                 self.define(parsed).await

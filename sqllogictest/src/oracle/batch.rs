@@ -8,12 +8,13 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::{Schema, SchemaRef};
 use catalog::{Definition, Object, ObjectId, Snapshot};
 use datafusion::datasource::{MemTable, TableProvider};
+use datafusion::sql::sqlparser::ast;
 use engine::decode::column::ColumnBuffer;
-use engine::plan::parse::{parse_expression, parse_query};
+use engine::plan::inline::{SqlFunction, inline_functions};
+use engine::plan::parse::parse_query;
 use engine::plan::query::Planner;
 use engine::plan::relation::{Relation, RelationProvider};
 use engine::plan::session::Session;
-use engine::plan::sql_function::SqlFunction;
 use futures::TryStreamExt;
 use server::encode::text::TextColumn;
 
@@ -51,7 +52,7 @@ impl Batch {
         let told = |error: engine::Error| error.to_string();
         let names = Names { catalog, queries };
         let object = catalog.get(view).ok_or("the view is not in the catalog")?;
-        let query = parse_query(queries[&view]).map_err(told)?;
+        let query = names.query(queries[&view]).map_err(told)?;
         let planned = Planner::new(&self.session, &names, 0).view(&query, &column_names(object)).map_err(told)?;
         let batches: Vec<RecordBatch> = planned.execute(inputs).await.map_err(told)?.try_collect().await.map_err(|error| error.to_string())?;
         let mut rows = Rows::new();
@@ -104,6 +105,21 @@ fn texts(batch: &RecordBatch) -> Result<Rows, engine::Error> {
     Ok((0..batch.num_rows()).map(|row| columns.iter().map(|column| cell(column, row)).collect()).collect())
 }
 
+impl Names<'_> {
+    /// A query with the bodies of SQL functions in the place of their calls.
+    fn query(&self, sql: &str) -> Result<Box<ast::Query>, engine::Error> {
+        let mut query = parse_query(sql)?;
+        inline_functions(&mut query, &|name| self.function(name))?;
+        Ok(query)
+    }
+
+    fn function(&self, name: &str) -> Option<SqlFunction> {
+        let object = self.catalog.resolve_function(None, name)?;
+        let Definition::Function { arguments, returns, body } = &object.definition else { return None };
+        Some(SqlFunction { arguments: arguments.clone(), returns: returns.clone(), body: body.clone() })
+    }
+}
+
 impl RelationProvider for Names<'_> {
     fn resolve(&self, schema: Option<&str>, name: &str) -> Option<Relation> {
         let object = self.catalog.resolve(schema, name)?;
@@ -113,17 +129,6 @@ impl RelationProvider for Names<'_> {
             Definition::Sink { .. } | Definition::Function { .. } => return None,
             _ => return Some(Relation::Stored { id: object.id, schema: self::schema(object), append_only: false }),
         };
-        Some(Relation::View { query: parse_query(query).ok()?, columns: column_names(object) })
-    }
-
-    fn function(&self, name: &str) -> Option<SqlFunction> {
-        let object = self.catalog.resolve_function(None, name)?;
-        let Definition::Function { arguments, returns, body } = &object.definition else { return None };
-        Some(SqlFunction {
-            name: object.name.clone(),
-            arguments: arguments.iter().map(|(name, sql_type)| (name.clone(), sql_type.arrow())).collect(),
-            returns: returns.arrow(),
-            body: parse_expression(body).ok()?,
-        })
+        Some(Relation::View { query: self.query(query).ok()?, columns: column_names(object) })
     }
 }
