@@ -52,6 +52,9 @@ pub struct Object {
     pub columns: Vec<Column>,
     /// What it is.
     pub definition: Definition,
+    /// The epoch it was created at: it has seen everything its inputs kept up to then, and all that came after.
+    #[serde(default)]
+    pub since: u64,
     /// What it reads; it cannot outlive any of these.
     pub depends_on: Vec<ObjectId>,
     /// COMMENT ON.

@@ -1,24 +1,77 @@
 //! The handle the server holds: everything a statement can ask of the engine.
 //!
-//! Cheap to clone. Statements of all sessions meet here; what order they take is decided by the sequencer.
+//! Cheap to clone. Statements of all sessions meet here; what order they take is decided by the sequencer. Guaranteed: a
+//! statement sees every write acknowledged before it, in every relation, and all relations it reads at one epoch.
+//!
+//! - [`define`]: CREATE, DROP, COMMENT. [`names`]: what names in a query mean.
+//! - [`read`]: queries over snapshots. [`transaction`]: a block's snapshot and its own writes.
+//! - [`write`]: INSERT, UPDATE, DELETE. [`ingest`]: COPY and HTTP. [`subscribe`]: changes as they happen.
+//! - [`system`]: `thalweg.operators` and `thalweg.jobs`. [`describe`]: EXPLAIN and SHOW.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
+mod define;
+mod describe;
+mod ingest;
+mod names;
+mod read;
+mod subscribe;
+mod system;
+mod transaction;
+mod write;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::mpsc::Sender;
+use std::sync::{Arc, Mutex, RwLock};
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
-use catalog::Snapshot;
+use catalog::{CatalogLog, DataLock, DataUrl, Definition, Object, ObjectId, Snapshot, parse_data_url};
 use datafusion::execution::SendableRecordBatchStream;
-use datafusion::sql::sqlparser::ast;
+use datafusion::execution::runtime_env::RuntimeEnv;
+use tokio::sync::{oneshot, watch};
 
-use crate::config::Config;
-use crate::plan::statement::{CopyIn, Name, Parsed, Statement, Subscribe};
+use crate::clock::Clock;
+use crate::config::{Config, Driver};
+use crate::error::sqlstate;
+use crate::log::Log;
+use crate::plan::session::Session;
+use crate::plan::statement::{Name, Parsed};
+use crate::render::Surroundings;
+use crate::sequencer::relation::{NewRelation, Workshop};
+use crate::sequencer::{self, Request, Shared};
+use crate::time::ReadClock;
+use crate::worker::{CommandSender, Workers};
 use crate::{Epoch, Error, Result};
+
+pub use ingest::{Ingest, IngestFormat, Ingested};
+pub use subscribe::Subscription;
+pub use transaction::Transaction;
 
 /// A running engine.
 #[derive(Clone)]
 pub struct Engine {
-    config: Arc<Config>,
+    core: Arc<Core>,
+}
+
+struct Core {
+    config: Config,
+    session: Session,
+    clock: Arc<Clock>,
+    shared: Shared,
+    workers: CommandSender,
+    requests: Mutex<Sender<Request>>,
+    workshop: Workshop,
+    /// Materialized views that never retract.
+    append_only: RwLock<BTreeSet<ObjectId>>,
+    next_unnamed: Mutex<u32>,
+    threads: Mutex<Option<Threads>>,
+}
+
+struct Threads {
+    sequencer: std::thread::JoinHandle<()>,
+    workers: Workers,
+    runtime: tokio::runtime::Runtime,
+    /// Keeps others from opening the same data.
+    lock: DataLock,
 }
 
 /// A result that is read as it is computed. Field metadata carries the SQL type (see `catalog::types`).
@@ -62,136 +115,191 @@ pub struct Written {
     pub epoch: Epoch,
 }
 
-/// The state of an open `BEGIN … COMMIT` block; the session owns it.
-#[derive(Debug, Default)]
-pub struct Transaction {}
-
-/// A COPY or HTTP ingest under way.
-pub struct Ingest {}
-
-impl Ingest {
-    /// Decodes some bytes; rows need not end at their end.
-    pub async fn push(&mut self, _bytes: &[u8]) -> Result<()> {
-        Err(Error::internal("not wired yet"))
-    }
-
-    /// Everything pushed becomes visible at one epoch, and is durable when this returns. With a transaction it is buffered there.
-    pub async fn finish(self, _transaction: Option<&mut Transaction>) -> Result<Ingested> {
-        Err(Error::internal("not wired yet"))
-    }
-}
-
-/// What an ingest did: `rows in = n_rows + n_errors`.
-#[derive(Debug, Clone, Copy)]
-pub struct Ingested {
-    /// Rows taken in.
-    pub n_rows: u64,
-    /// Rows that could not be decoded: they are in `"s$errors"` (streams only; a table's COPY fails as a whole).
-    pub n_errors: u64,
-    /// The epoch at which they are visible.
-    pub epoch: Epoch,
-}
-
-/// How pushed rows are written.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum IngestFormat {
-    /// One JSON object a line.
-    Ndjson,
-    /// CSV with these options.
-    Csv(crate::plan::statement::CopyFormat),
-}
-
-/// Changes of a relation or query as they happen.
-pub struct Subscription {
-    /// `epoch int8, diff int8`, then the relation's own columns.
-    pub schema: SchemaRef,
-}
-
-impl Subscription {
-    /// The next batch of changes; waits for one. `None` when the relation was dropped or the server stops.
-    pub async fn next(&mut self) -> Option<Result<RecordBatch>> {
-        None
-    }
-}
+/// Ids of relations that are in no catalog: what a SUBSCRIBE to a query follows.
+const FIRST_UNNAMED_ID: u32 = 1 << 31;
 
 impl Engine {
     /// Opens the data folder, replays its log and starts the workers.
     pub async fn open(config: Config) -> Result<Self> {
-        Ok(Self { config: Arc::new(config) })
+        tokio::task::spawn_blocking(move || open(config)).await.map_err(|error| Error::internal(error.to_string()))?
     }
 
     /// The statements of a query string.
-    pub fn parse(&self, _sql: &str) -> Result<Vec<Parsed>> {
-        Err(Error::internal("not wired yet"))
+    pub fn parse(&self, sql: &str) -> Result<Vec<Parsed>> {
+        crate::plan::parse::parse(sql)
     }
 
     /// The settings it was opened with.
     pub fn config(&self) -> &Config {
-        &self.config
+        &self.core.config
     }
 
     /// The catalog as it is now.
     pub fn catalog(&self) -> Arc<Snapshot> {
-        Arc::default()
+        self.core.catalog()
     }
 
-    /// Runs a query at one epoch, in `transaction`'s snapshot with its own writes when there is one.
-    pub async fn query(&self, _query: &ast::Query, _transaction: Option<&Transaction>) -> Result<Rows> {
-        Err(Error::internal("not wired yet"))
-    }
-
-    /// EXPLAIN, SHOW objects, SHOW CREATE: anything answered with rows that is not a query.
-    pub async fn describe(&self, _statement: &Statement) -> Result<Rows> {
-        Err(Error::internal("not wired yet"))
-    }
-
-    /// CREATE, DROP, COMMENT.
-    pub async fn define(&self, _statement: &Parsed) -> Result<Done> {
-        Err(Error::internal("not wired yet"))
-    }
-
-    /// INSERT, UPDATE, DELETE: applied and durable when it returns, or buffered in `transaction`.
-    pub async fn write(&self, _statement: &Statement, _transaction: Option<&mut Transaction>) -> Result<Written> {
-        Err(Error::internal("not wired yet"))
-    }
-
-    /// Starts a COPY FROM STDIN.
-    pub async fn copy_in(&self, _copy: &CopyIn) -> Result<Ingest> {
-        Err(Error::internal("not wired yet"))
-    }
-
-    /// Starts an HTTP ingest into a push stream or table.
-    pub async fn ingest(&self, _target: &Name, _format: IngestFormat) -> Result<Ingest> {
-        Err(Error::internal("not wired yet"))
-    }
-
-    /// Starts following changes.
-    pub async fn subscribe(&self, _subscribe: &Subscribe) -> Result<Subscription> {
-        Err(Error::internal("not wired yet"))
-    }
-
-    /// Opens a transaction: reads see the newest recorded epoch as of now.
-    pub async fn begin(&self) -> Result<Transaction> {
-        Ok(Transaction::default())
-    }
-
-    /// Applies all of a transaction's writes in one epoch; `40001` when a row it wrote was changed by another meanwhile.
-    pub async fn commit(&self, _transaction: Transaction) -> Result<Epoch> {
-        Err(Error::internal("not wired yet"))
-    }
-
-    /// Returns when a bounded source is done, or a view has caught up with all recorded epochs.
-    pub async fn wait_for(&self, _name: &Name) -> Result<()> {
-        Err(Error::internal("not wired yet"))
+    /// Returns when a bounded source is done, or a view has caught up with all recorded epochs and its bounded sources are done.
+    pub async fn wait_for(&self, name: &Name) -> Result<()> {
+        let catalog = self.core.catalog();
+        let object = catalog.resolve_or_fail(name.schema.as_deref(), &name.name)?;
+        let sources = bounded_sources(&catalog, object, &self.core.workshop)?;
+        let mut finished = self.core.shared.finished.subscribe();
+        loop {
+            let is_done = sources.iter().all(|source| finished.borrow_and_update().contains(source));
+            if let Some(error) = sources.iter().chain([&object.id]).find_map(|id| self.core.failure(*id)) {
+                return Err(error);
+            }
+            if is_done {
+                break;
+            }
+            finished.changed().await.map_err(|_| shut_down())?;
+        }
+        if self.core.is_readable(object) {
+            self.core.snapshots(&[object.id], &self.core.shared.clock.hold_newest()).await?;
+        } else if matches!(object.definition, Definition::Sink { .. }) {
+            self.core.wait_until_closed(object.id).await?;
+        }
+        Ok(())
     }
 
     /// Counters and gauges, by name with labels, for `/metrics`.
     pub fn metrics(&self) -> BTreeMap<String, f64> {
-        BTreeMap::new()
+        system::metrics(&self.core)
     }
 
     /// Stops sources, finishes what is acknowledged and joins the workers.
     pub async fn shutdown(&self) -> Result<()> {
-        Ok(())
+        let Some(threads) = self.core.threads.lock().expect("no one panics while holding it").take() else { return Ok(()) };
+        let (reply, stopped) = oneshot::channel();
+        self.core.send(Request::Shutdown(reply));
+        // An error means that the sequencer had ended already.
+        let _ = stopped.await;
+        let join = move || {
+            let _ = threads.sequencer.join();
+            threads.workers.join();
+            threads.runtime.shutdown_background();
+            drop(threads.lock);
+        };
+        tokio::task::spawn_blocking(join).await.map_err(|error| Error::internal(error.to_string()))
+    }
+}
+
+fn open(config: Config) -> Result<Engine> {
+    let url = parse_data_url(&config.data)?;
+    let DataUrl::Local(folder) = &url;
+    let folder = folder.clone();
+    let store = url.open()?;
+    let lock = DataLock::acquire(&folder)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(config.n_workers.max(2)).thread_name("query").enable_all().build()?;
+    let catalog_log = runtime.block_on(CatalogLog::open(store))?;
+    let (log, replay) = Log::open(&folder.join("log"))?;
+    let shared = Shared {
+        catalog: Arc::new(RwLock::new(catalog_log.snapshot())),
+        clock: Arc::new(ReadClock::default()),
+        finished: watch::channel(Default::default()).0,
+        failed: Arc::default(),
+        metrics: Default::default(),
+        n_rows_in: Arc::default(),
+    };
+    let (requests, receiver) = std::sync::mpsc::channel();
+    let workers = start_workers(&config, &shared, runtime.handle(), &requests)?;
+    let n_workers = workers.sender().n_workers();
+    let core = Core {
+        session: Session::new(n_workers, Arc::new(RuntimeEnv::default()))?,
+        clock: Arc::new(Clock::System),
+        shared: shared.clone(),
+        workers: workers.sender(),
+        requests: Mutex::new(requests.clone()),
+        workshop: Workshop { n_workers, file_root: config.file_root.clone() },
+        append_only: RwLock::default(),
+        next_unnamed: Mutex::new(FIRST_UNNAMED_ID),
+        threads: Mutex::new(None),
+        config,
+    };
+    let start = sequencer::Start {
+        workers: workers.sender(),
+        wall_clock: Arc::clone(&core.clock),
+        max_epoch_rows: core.config.max_epoch_rows.max(1),
+        shared,
+        relations: core.all_relations()?,
+        catalog_log,
+        log,
+        replay,
+        runtime: runtime.handle().clone(),
+    };
+    let sequencer = sequencer::start(start, requests, receiver)?;
+    *core.threads.lock().expect("nobody else has it yet") = Some(Threads { sequencer, workers, runtime, lock });
+    Ok(Engine { core: Arc::new(core) })
+}
+
+fn start_workers(config: &Config, shared: &Shared, runtime: &tokio::runtime::Handle, requests: &Sender<Request>) -> Result<Workers> {
+    let surroundings = Surroundings { clock: Arc::clone(&shared.clock), runtime: runtime.clone() };
+    let sender = Arc::new(Mutex::new(requests.clone()));
+    // The sequencer outlives its workers but for shutdown, when nobody reads reports.
+    let report = move |report| drop(sender.lock().expect("no worker panics here").send(Request::Report(report)));
+    match config.driver {
+        Driver::Timely => Workers::start_timely(config.n_workers.max(1), surroundings, report),
+        Driver::Sequential => Workers::start_sequential(surroundings, report),
+    }
+}
+
+/// The bounded sources above an object, itself included.
+fn bounded_sources(catalog: &Snapshot, object: &Object, workshop: &Workshop) -> Result<Vec<ObjectId>> {
+    let mut found = Vec::new();
+    let mut open = vec![object.id];
+    let mut seen = BTreeSet::new();
+    while let Some(id) = open.pop() {
+        let Some(object) = catalog.get(id).filter(|_| seen.insert(id)) else { continue };
+        let source = sequencer::relation::source_of(object, workshop.file_root.as_deref())?;
+        if source.is_some_and(|source| source.is_bounded()) {
+            found.push(id);
+        }
+        open.extend(&object.depends_on);
+    }
+    Ok(found)
+}
+
+fn shut_down() -> Error {
+    Error::new(sqlstate::ADMIN_SHUTDOWN, "the server is shutting down")
+}
+
+impl Core {
+    fn catalog(&self) -> Arc<Snapshot> {
+        Arc::clone(&self.shared.catalog.read().expect("no one panics while holding it"))
+    }
+
+    fn send(&self, request: Request) {
+        // A send fails only after shutdown; whoever waits for the reply sees it closed.
+        let _ = self.requests.lock().expect("no one panics while holding it").send(request);
+    }
+
+    async fn ask<T>(&self, make: impl FnOnce(oneshot::Sender<Result<T>>) -> Request) -> Result<T> {
+        let (reply, answer) = oneshot::channel();
+        self.send(make(reply));
+        answer.await.map_err(|_| shut_down())?
+    }
+
+    fn failure(&self, id: ObjectId) -> Option<Error> {
+        self.shared.failed.read().expect("no one panics while holding it").get(&id).cloned()
+    }
+
+    /// Whether workers have a port that answers reads for it.
+    fn is_readable(&self, object: &Object) -> bool {
+        matches!(
+            object.definition,
+            Definition::Stream { .. } | Definition::Table { .. } | Definition::MaterializedView { .. } | Definition::Errors { .. }
+        )
+    }
+
+    /// All relations of the catalog, ready to be created, in order of ids.
+    fn all_relations(&self) -> Result<Vec<NewRelation>> {
+        let catalog = self.catalog();
+        let mut relations = Vec::new();
+        for object in catalog.objects.values() {
+            relations.extend(self.relation_of(&catalog, object)?);
+        }
+        relations.sort_by_key(|relation| relation.since);
+        Ok(relations)
     }
 }

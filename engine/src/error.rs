@@ -46,6 +46,7 @@ pub mod sqlstate {
     pub const SERIALIZATION_FAILURE: &str = "40001";
     pub const SYNTAX_ERROR: &str = "42601";
     pub const UNDEFINED_COLUMN: &str = "42703";
+    pub const UNDEFINED_OBJECT: &str = "42704";
     pub const AMBIGUOUS_COLUMN: &str = "42702";
     pub const UNDEFINED_FUNCTION: &str = "42883";
     pub const UNDEFINED_TABLE: &str = "42P01";
@@ -143,5 +144,11 @@ impl From<catalog::CatalogError> for Error {
 impl From<catalog::types::TypeError> for Error {
     fn from(error: catalog::types::TypeError) -> Self {
         Self::new(error.sqlstate(), error.to_string())
+    }
+}
+
+impl From<datafusion::common::DataFusionError> for Error {
+    fn from(error: datafusion::common::DataFusionError) -> Self {
+        crate::plan::failure::from_datafusion(error, None)
     }
 }

@@ -13,18 +13,25 @@
 //! - [`functions`] are the aggregates and scalar functions both engines share, exact and independent of order.
 
 pub mod clock;
-pub mod config;
+pub mod command;
 pub mod decode;
+pub mod config;
 pub mod engine;
 pub mod error;
 pub mod functions;
 pub mod log;
+pub mod metrics;
 pub mod operators;
 pub mod plan;
+pub mod render;
+pub mod sequencer;
 pub mod sink;
 pub mod source;
 pub mod state;
+pub mod time;
 pub mod update;
+pub mod view;
+pub mod worker;
 
 pub use engine::Engine;
 pub use error::{Error, Result};

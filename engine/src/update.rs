@@ -178,3 +178,75 @@ pub fn split_by_worker(batch: &ChangeBatch, key_hashes: &UInt64Array, n_workers:
         })
         .collect()
 }
+
+impl Default for ChangeBatch {
+    /// No columns and no rows: what a moved-out buffer holds.
+    fn default() -> Self {
+        Self::empty(SchemaRef::new(arrow::datatypes::Schema::empty()))
+    }
+}
+
+impl timely::Accountable for ChangeBatch {
+    fn record_count(&self) -> i64 {
+        self.len() as i64
+    }
+}
+
+/// How a change batch travels to another process: an Arrow IPC stream whose last column holds the weights.
+impl timely::dataflow::channels::ContainerBytes for ChangeBatch {
+    fn from_bytes(bytes: timely::bytes::arc::Bytes) -> Self {
+        ipc::decode(&bytes).expect("a peer of the same version sent this batch")
+    }
+
+    fn length_in_bytes(&self) -> usize {
+        ipc::encode(self).len()
+    }
+
+    fn into_bytes<W: std::io::Write>(&self, writer: &mut W) {
+        writer.write_all(&ipc::encode(self)).expect("timely sizes the buffer by length_in_bytes");
+    }
+}
+
+/// Change batches as bytes, for peers in other processes.
+pub mod ipc {
+    use std::sync::Arc;
+
+    use arrow::array::{ArrayRef, Int64Array, RecordBatch};
+    use arrow::datatypes::{DataType, Field, Schema};
+    use arrow::ipc::{reader::StreamReader, writer::StreamWriter};
+
+    use super::{ChangeBatch, as_weights};
+    use crate::Result;
+
+    const WEIGHT: &str = "thalweg.weight";
+
+    /// The bytes of one batch.
+    pub fn encode(batch: &ChangeBatch) -> Vec<u8> {
+        let mut fields: Vec<Arc<Field>> = batch.rows.schema().fields().iter().cloned().collect();
+        let mut columns = batch.rows.columns().to_vec();
+        let weights = match &batch.weights {
+            Some(weights) => weights.clone(),
+            None => Int64Array::from(vec![1; batch.len()]),
+        };
+        fields.push(Arc::new(Field::new(WEIGHT, DataType::Int64, false)));
+        columns.push(Arc::new(weights) as ArrayRef);
+        let schema = Arc::new(Schema::new(fields));
+        let rows = RecordBatch::try_new(Arc::clone(&schema), columns).expect("one weight per row");
+        let mut bytes = Vec::new();
+        let mut writer = StreamWriter::try_new(&mut bytes, &schema).expect("a Vec takes any write");
+        writer.write(&rows).and_then(|()| writer.finish()).expect("a Vec takes any write");
+        drop(writer);
+        bytes
+    }
+
+    /// The batch that [`encode`] made these bytes of.
+    pub fn decode(bytes: &[u8]) -> Result<ChangeBatch> {
+        let mut reader = StreamReader::try_new(bytes, None)?;
+        let rows = reader.next().transpose()?.unwrap_or_else(|| RecordBatch::new_empty(reader.schema()));
+        let n_columns = rows.num_columns() - 1;
+        let weights = as_weights(rows.column(n_columns));
+        let rows = rows.project(&(0..n_columns).collect::<Vec<_>>())?;
+        let all_ones = weights.values().iter().all(|weight| *weight == 1);
+        Ok(ChangeBatch { rows, weights: (!all_ones).then_some(weights) })
+    }
+}

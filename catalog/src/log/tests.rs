@@ -85,10 +85,14 @@ async fn one_of_many_racing_writers_wins() {
     let memory: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
     for store in [durable, memory] {
         for round in 0..5 {
+            // All open before any writes: each means to write the same version.
+            let mut writers = Vec::new();
+            for _ in 0..16 {
+                writers.push(CatalogLog::open(Arc::clone(&store)).await.expect("opens"));
+            }
             let mut races = tokio::task::JoinSet::new();
-            for writer in 0..16 {
-                let mut log = CatalogLog::open(Arc::clone(&store)).await.expect("opens");
-                races.spawn(async move { log.append(view(20_000 + round * 100 + writer)).await.is_ok() });
+            for (index, mut log) in (0..).zip(writers) {
+                races.spawn(async move { log.append(view(20_000 + round * 100 + index)).await.is_ok() });
             }
             let n_winners = races.join_all().await.into_iter().filter(|won| *won).count();
             assert_eq!(n_winners, 1);

@@ -4,6 +4,27 @@
 //! It knows nothing of frontiers, threads or SQL text. The **driver** (timely's, or the sequential loop over the same
 //! kernels) owns frontiers, capabilities and metrics, and sees to it that a kernel's inputs arrive sharded by its key.
 
+pub mod aggregate;
+pub mod checked;
+pub mod columns;
+pub mod constant;
+pub mod evaluate;
+pub mod graph;
+pub mod join;
+pub mod map;
+pub mod recompute;
+mod join_matches;
+mod join_residual;
+mod ordered_rows;
+#[cfg(test)]
+pub(crate) mod script;
+pub mod sequential;
+pub mod timely_driver;
+pub mod timely_recompute;
+pub mod top_n;
+pub mod union;
+pub mod unnest;
+
 use std::sync::Arc;
 
 use arrow::array::{RecordBatch, StringArray};

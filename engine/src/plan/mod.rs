@@ -3,7 +3,29 @@
 //! A [`Plan`] is a small closed tree in which every reference to a column is an index. Expressions live in [`Map`] alone;
 //! the stateful nodes refer to columns of their input, so that a kernel never evaluates SQL.
 
+mod assignment;
+pub mod canonical;
+pub mod dml;
+pub mod explain;
+pub(crate) mod failure;
+mod lower;
+mod lower_aggregate;
+mod lower_join;
+mod lower_map;
+mod lower_top;
+pub mod query;
+mod recompute;
+pub mod relation;
+pub mod session;
+pub mod dialect;
+pub mod inline;
+pub mod names;
+pub mod normalise;
+pub mod parse;
 pub mod statement;
+#[cfg(test)]
+mod tests;
+pub mod windows;
 
 use std::sync::Arc;
 
@@ -76,7 +98,7 @@ pub struct Unnest {
     pub struct_columns: Vec<usize>,
     /// Where each output column comes from.
     pub output: Vec<UnnestColumn>,
-    /// Keep one row, with a null, for an empty or null list.
+    /// Keep one row, with a null, for a null list; otherwise it gives no row. An empty list never gives one.
     pub preserve_nulls: bool,
 }
 

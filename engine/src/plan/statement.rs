@@ -31,8 +31,10 @@ pub struct Name {
 pub enum Statement {
     /// SELECT, VALUES, WITH, TABLE; windows in FROM are already rewritten.
     Query(Box<ast::Query>),
-    /// EXPLAIN of a query, or of `CREATE MATERIALIZED VIEW` (`view` is then true) or of an existing view.
+    /// EXPLAIN of a query, or of `CREATE MATERIALIZED VIEW`.
     Explain(Explain),
+    /// EXPLAIN [ANALYZE] MATERIALIZED VIEW name: of a view there is.
+    ExplainView { /** Which. */ name: Name, /** With what its operators have done. */ analyze: bool },
     /// CREATE STREAM (or SOURCE).
     CreateStream(CreateStream),
     /// CREATE TABLE.

@@ -1,0 +1,155 @@
+//! What workers are told. All workers get the same commands in the same order; only the rows in them differ.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use arrow::datatypes::SchemaRef;
+use catalog::ObjectId;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::metrics::RelationMetrics;
+use crate::operators::graph::Graph;
+use crate::sink::Sink;
+use crate::state::history::Snapshot as RelationSnapshot;
+use crate::time::Hold;
+use crate::{ChangeBatch, Epoch, Error, Result};
+
+/// One command.
+pub enum Command {
+    /// A relation comes into being at the end of an epoch.
+    Create(Create),
+    /// Relations, with their dataflows and state, are gone.
+    Drop(Vec<ObjectId>),
+    /// What one epoch brings.
+    Epoch(EpochInputs),
+    /// Epochs up to this one are recorded; those before the bound need not be told apart any more.
+    Recorded {
+        /// The newest recorded epoch.
+        epoch: Epoch,
+        /// See [`crate::time::ReadClock::compaction_bound`].
+        compaction_bound: Epoch,
+    },
+    /// Someone wants a relation's rows at an epoch.
+    Read(Read),
+    /// Someone follows a relation.
+    Subscribe(Subscriber),
+    /// The end.
+    Shutdown,
+}
+
+/// A relation on one worker.
+pub struct Create {
+    /// Its id.
+    pub relation: ObjectId,
+    /// Names and types.
+    pub schema: SchemaRef,
+    /// Whether it never retracts.
+    pub append_only: bool,
+    /// What becomes of its changes.
+    pub keep: Keep,
+    /// Its counters.
+    pub metrics: Arc<RelationMetrics>,
+    /// It begins after this epoch: its inputs' rows as of then are its first changes.
+    pub as_of: Epoch,
+    /// For a relation that is computed.
+    pub dataflow: Option<CreateDataflow>,
+}
+
+/// The computed part of a relation.
+pub struct CreateDataflow {
+    /// The operators.
+    pub graph: Graph,
+    /// The relation its failing rows go to.
+    pub errors: ObjectId,
+    /// That relation's counters.
+    pub errors_metrics: Arc<RelationMetrics>,
+    /// Whether the sequencer waits for it: not for what is recomputed, which passes over epochs by itself.
+    pub in_flow_control: bool,
+}
+
+/// What becomes of a relation's changes.
+pub enum Keep {
+    /// Kept for readers.
+    Trace,
+    /// Passed on to those who are there, then forgotten.
+    Nothing,
+    /// Carried out.
+    Sink(Box<dyn Sink>),
+}
+
+/// One epoch's changes of stored relations.
+pub struct EpochInputs {
+    /// The epoch.
+    pub epoch: Epoch,
+    /// This worker's rows.
+    pub changes: Vec<(ObjectId, ChangeBatch)>,
+    /// The relations that changed on any worker.
+    pub touched: Arc<[ObjectId]>,
+}
+
+/// A read of one relation on one worker.
+pub struct Read {
+    /// What.
+    pub relation: ObjectId,
+    /// When; the hold keeps it readable until the rows are handed over.
+    pub hold: Hold,
+    /// This worker's rows.
+    pub reply: oneshot::Sender<Result<RelationSnapshot>>,
+}
+
+/// What a subscriber gets from one worker: a snapshot, then changes in order of epochs.
+pub enum Feed {
+    /// This worker's rows at the epoch of the subscription.
+    Snapshot(RelationSnapshot),
+    /// Changes of one later epoch.
+    Changes(Epoch, ChangeBatch),
+    /// No more changes before this epoch.
+    Frontier(Epoch),
+    /// The end, and why.
+    End(Error),
+}
+
+/// A follower of one relation on one worker.
+pub struct Subscriber {
+    /// What.
+    pub relation: ObjectId,
+    /// The epoch of the snapshot; the hold keeps it readable until it is handed over.
+    pub hold: Option<Hold>,
+    /// The same epoch.
+    pub as_of: Epoch,
+    /// Where to.
+    pub feed: FeedSender,
+}
+
+/// The writing end of a subscription's queue, bounded in bytes.
+#[derive(Clone)]
+pub struct FeedSender {
+    /// Which worker writes.
+    pub worker: usize,
+    /// The queue.
+    pub queue: mpsc::UnboundedSender<(usize, Feed)>,
+    /// Bytes in the queue, over all workers.
+    pub n_bytes: Arc<AtomicUsize>,
+}
+
+/// Bytes a subscriber may lag behind before it is told to go: enough for some seconds of a fast stream, and with the
+/// encoder's buffers within 16 MB a connection.
+pub const MAX_SUBSCRIBER_BYTES: usize = 12 << 20;
+
+impl FeedSender {
+    /// Sends, unless the subscriber is gone or too far behind; `false` means that it gets nothing more.
+    pub fn send(&self, feed: Feed) -> bool {
+        let n_bytes = match &feed {
+            Feed::Changes(_, changes) => changes.memory_bytes(),
+            _ => 0,
+        };
+        if self.n_bytes.fetch_add(n_bytes, Ordering::Relaxed) + n_bytes > MAX_SUBSCRIBER_BYTES {
+            let error = Error::new("53400", "the subscriber reads more slowly than the relation changes")
+                .with_hint("read faster, or subscribe again: the new subscription starts with a snapshot");
+            // If the queue is closed the subscriber has left, and needs no reason.
+            let _ = self.queue.send((self.worker, Feed::End(error)));
+            return false;
+        }
+        self.queue.send((self.worker, feed)).is_ok()
+    }
+}

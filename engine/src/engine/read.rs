@@ -1,0 +1,150 @@
+//! Queries: planned, given a snapshot of each relation at one epoch, and run by DataFusion's batch engine. Readers never block
+//! writers: a snapshot is a list of immutable batches.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use arrow::array::{RecordBatch, RecordBatchOptions};
+use arrow::datatypes::SchemaRef;
+use catalog::ObjectId;
+use datafusion::catalog::streaming::StreamingTable;
+use datafusion::datasource::TableProvider;
+use datafusion::error::DataFusionError;
+use datafusion::execution::{SendableRecordBatchStream, TaskContext};
+use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
+use datafusion::physical_plan::streaming::PartitionStream;
+use datafusion::sql::sqlparser::ast;
+use futures::StreamExt;
+use tokio::sync::oneshot;
+
+use super::names::Names;
+use super::{Core, Engine, Rows, Transaction, shut_down};
+use crate::command::{Command, Read};
+use crate::plan::query::{PlannedQuery, Planner};
+use crate::sequencer::relation::schema_of;
+use crate::state::history::Snapshot as RelationSnapshot;
+use crate::time::Hold;
+use crate::Result;
+
+impl Engine {
+    /// Runs a query at one epoch, in `transaction`'s snapshot with its own writes when there is one.
+    pub async fn query(&self, query: &ast::Query, transaction: Option<&Transaction>) -> Result<Rows> {
+        self.core.query(query, transaction).await
+    }
+}
+
+impl Core {
+    pub(super) async fn query(&self, query: &ast::Query, transaction: Option<&Transaction>) -> Result<Rows> {
+        let planned = self.plan_read(query, transaction)?;
+        let hold = transaction.map_or_else(|| self.shared.clock.hold_newest(), |transaction| transaction.hold().clone());
+        let providers = self.providers(&planned, &hold, transaction).await?;
+        let stream = planned.execute(&providers).await?;
+        Ok(Rows { schema: planned.schema().clone(), stream, epoch: hold.epoch(), notices: Vec::new() })
+    }
+
+    pub(super) fn plan_read(&self, query: &ast::Query, transaction: Option<&Transaction>) -> Result<PlannedQuery> {
+        let names = Names { expand_views: transaction.is_some_and(Transaction::has_writes), ..self.names() };
+        let mut query = query.clone();
+        names.inline(&mut query)?;
+        Planner::new(&self.session, &names, self.clock.now_us()).read(&query)
+    }
+
+    /// All rows of a planned query.
+    pub(super) async fn collect(&self, planned: &PlannedQuery, hold: &Hold, transaction: Option<&Transaction>) -> Result<Vec<RecordBatch>> {
+        let providers = self.providers(planned, hold, transaction).await?;
+        let mut stream = planned.execute(&providers).await?;
+        let mut batches = Vec::new();
+        while let Some(batch) = stream.next().await {
+            batches.push(batch?);
+        }
+        Ok(batches)
+    }
+
+    /// A table provider for each relation a query reads.
+    pub(super) async fn providers(
+        &self,
+        planned: &PlannedQuery,
+        hold: &Hold,
+        transaction: Option<&Transaction>,
+    ) -> Result<HashMap<ObjectId, Arc<dyn TableProvider>>> {
+        let relations = planned.relations();
+        let catalog = self.catalog();
+        let snapshots = self.snapshots(&relations, hold).await?;
+        relations
+            .into_iter()
+            .zip(snapshots)
+            .map(|(id, snapshots)| {
+                let provider = match transaction.and_then(|transaction| transaction.written(id)) {
+                    Some(written) => written.provider()?,
+                    None => snapshot_provider(schema_of(catalog.require(id)?), snapshots)?,
+                };
+                Ok((id, provider))
+            })
+            .collect()
+    }
+
+    /// Each relation's rows at the held epoch, by worker; waits until they are there.
+    pub(super) async fn snapshots(&self, relations: &[ObjectId], hold: &Hold) -> Result<Vec<Vec<RelationSnapshot>>> {
+        let mut replies = Vec::new();
+        for relation in relations {
+            let mut of_relation = Vec::new();
+            self.workers.send_all(|_| {
+                let (reply, answer) = oneshot::channel();
+                of_relation.push(answer);
+                Command::Read(Read { relation: *relation, hold: hold.clone(), reply })
+            });
+            replies.push(of_relation);
+        }
+        let mut snapshots = Vec::new();
+        for of_relation in replies {
+            let mut of_workers = Vec::new();
+            for reply in of_relation {
+                of_workers.push(reply.await.map_err(|_| shut_down())??);
+            }
+            snapshots.push(of_workers);
+        }
+        Ok(snapshots)
+    }
+
+    /// Returns when all workers have closed the newest recorded epoch of a relation that keeps no rows.
+    pub(super) async fn wait_until_closed(&self, relation: ObjectId) -> Result<()> {
+        self.snapshots(&[relation], &self.shared.clock.hold_newest()).await.map(drop)
+    }
+}
+
+/// A table over one snapshot per worker.
+fn snapshot_provider(schema: SchemaRef, snapshots: Vec<RelationSnapshot>) -> Result<Arc<dyn TableProvider>> {
+    let partitions = snapshots
+        .into_iter()
+        .map(|snapshot| Arc::new(SnapshotPartition { schema: schema.clone(), snapshot }) as Arc<dyn PartitionStream>)
+        .collect();
+    Ok(Arc::new(StreamingTable::try_new(schema, partitions)?))
+}
+
+/// One worker's rows.
+struct SnapshotPartition {
+    schema: SchemaRef,
+    snapshot: RelationSnapshot,
+}
+
+impl std::fmt::Debug for SnapshotPartition {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("SnapshotPartition")
+    }
+}
+
+impl PartitionStream for SnapshotPartition {
+    fn schema(&self) -> &SchemaRef {
+        &self.schema
+    }
+
+    fn execute(&self, _context: Arc<TaskContext>) -> SendableRecordBatchStream {
+        let schema = self.schema.clone();
+        let batches = self.snapshot.batches().map(move |batch| {
+            let batch = batch.map_err(|error| DataFusionError::External(Box::new(error)))?;
+            let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
+            Ok(RecordBatch::try_new_with_options(schema.clone(), batch.columns().to_vec(), &options)?)
+        });
+        Box::pin(RecordBatchStreamAdapter::new(self.schema.clone(), futures::stream::iter(batches)))
+    }
+}

@@ -1,0 +1,195 @@
+//! A plan as a list of operators with edges, ready to be run: every kernel is made here, before a command goes out, so that
+//! rendering cannot fail. Both drivers run the same graphs.
+
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use catalog::ObjectId;
+
+use super::aggregate::AggregateKernel;
+use super::join::JoinKernel;
+use super::map::MapKernel;
+use super::top_n::TopNKernel;
+use super::union::UnionKernel;
+use super::unnest::UnnestKernel;
+use super::{Kernel, Output};
+use crate::metrics::{OperatorMetrics, OperatorName};
+use crate::plan::{BatchQuery, JoinKind, Node, Plan};
+use crate::{ChangeBatch, Epoch, Result};
+
+/// The operators of one dataflow on one worker. Edges lead from smaller to larger indices; the last operator is the output.
+pub struct Graph {
+    /// The operators, inputs first.
+    pub operators: Vec<Operator>,
+    /// The relations imported, in the order of [`Work::Import`]'s index.
+    pub imports: Vec<ObjectId>,
+}
+
+/// One operator.
+pub struct Operator {
+    /// What it does.
+    pub work: Work,
+    /// Where its inputs come from.
+    pub inputs: Vec<Input>,
+    /// Its counters.
+    pub metrics: Arc<OperatorMetrics>,
+}
+
+/// What an operator does.
+pub enum Work {
+    /// Brings in a relation's changes: index into [`Graph::imports`], and the columns kept.
+    Import(usize, Vec<usize>),
+    /// Rows there from the first epoch on; on one worker only.
+    Constant(RecordBatch),
+    /// A kernel, and what it emits at the first epoch whether or not there is input.
+    Kernel(Box<dyn Kernel>, Option<ChangeBatch>),
+    /// A batch query over its inputs.
+    Recompute(Arc<dyn BatchQuery>, RecomputeShape),
+}
+
+/// Schemas a recompute needs to keep its inputs and to build its differences.
+#[derive(Clone)]
+pub struct RecomputeShape {
+    /// Of each input.
+    pub inputs: Vec<arrow::datatypes::SchemaRef>,
+    /// Whether each input never retracts.
+    pub append_only: Vec<bool>,
+    /// Of the output.
+    pub output: arrow::datatypes::SchemaRef,
+}
+
+/// An edge into an operator.
+#[derive(Debug, Clone)]
+pub struct Input {
+    /// Index of the operator it comes from.
+    pub from: usize,
+    /// How rows are spread over workers.
+    pub route: Route,
+}
+
+/// How an edge spreads rows over workers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Route {
+    /// Each row stays where it is.
+    Local,
+    /// By the hash of these columns.
+    ByKey(Vec<usize>),
+    /// All rows to one worker.
+    ToOne,
+}
+
+/// Builds worker `worker`'s graph of `plan`. Fails where a kernel cannot be made of its plan.
+pub fn build(plan: &Plan, worker: usize, metrics: &[Arc<OperatorMetrics>]) -> Result<Graph> {
+    let mut graph = Graph { operators: Vec::new(), imports: plan.relations() };
+    add(plan, worker, metrics, &mut graph)?;
+    Ok(graph)
+}
+
+/// The names of `plan`'s operators in the order in which [`build`] numbers them.
+pub fn names(plan: &Plan) -> Vec<OperatorName> {
+    let mut names = Vec::new();
+    plan.visit(&mut |plan| names.push(OperatorName { label: plan.label(), maintenance: plan.maintenance() }));
+    names
+}
+
+fn add(plan: &Plan, worker: usize, metrics: &[Arc<OperatorMetrics>], graph: &mut Graph) -> Result<usize> {
+    let mut inputs = Vec::new();
+    for (port, input) in plan.inputs().into_iter().enumerate() {
+        let from = add(input, worker, metrics, graph)?;
+        inputs.push(Input { from, route: route(plan, port) });
+    }
+    let work = work(plan, worker, &graph.imports)?;
+    let index = graph.operators.len();
+    graph.operators.push(Operator { work, inputs, metrics: Arc::clone(&metrics[index]) });
+    Ok(index)
+}
+
+fn work(plan: &Plan, worker: usize, imports: &[ObjectId]) -> Result<Work> {
+    Ok(match &plan.node {
+        Node::Scan { relation, columns } => {
+            let import = imports.iter().position(|import| import == relation).expect("imports are all relations of the plan");
+            Work::Import(import, columns.clone())
+        }
+        Node::Constant(rows) => Work::Constant(if worker == 0 { rows.clone() } else { rows.slice(0, 0) }),
+        Node::Map(map) => Work::Kernel(Box::new(MapKernel::with_schema(map, plan.schema.clone())?), None),
+        Node::Unnest(unnest) => Work::Kernel(Box::new(UnnestKernel::new(unnest, plan.schema.clone())), None),
+        Node::Union(_) => Work::Kernel(Box::new(UnionKernel::new(plan.schema.clone())), None),
+        Node::Aggregate(aggregate) => {
+            let kernel = AggregateKernel::with_schema(aggregate, aggregate.input.append_only, plan.schema.clone())?;
+            let initial = if worker == 0 { kernel.initial_output()? } else { None };
+            Work::Kernel(Box::new(kernel), initial)
+        }
+        Node::Join(join) => Work::Kernel(Box::new(JoinKernel::new(join)?), None),
+        Node::TopN(top) => Work::Kernel(Box::new(TopNKernel::new(top, top.input.append_only)?), None),
+        Node::Recompute(recompute) => {
+            let shape = RecomputeShape {
+                inputs: recompute.inputs.iter().map(|input| input.schema.clone()).collect(),
+                append_only: recompute.inputs.iter().map(|input| input.append_only).collect(),
+                output: plan.schema.clone(),
+            };
+            Work::Recompute(Arc::clone(&recompute.query), shape)
+        }
+    })
+}
+
+/// Rows reach a stateful operator sharded by what it keys its state on.
+fn route(plan: &Plan, port: usize) -> Route {
+    match &plan.node {
+        Node::Aggregate(aggregate) => by_key(&aggregate.keys),
+        Node::TopN(top) => by_key(&top.partition),
+        Node::Join(join) if port == 0 => by_key(&join.left_keys),
+        Node::Join(join) => by_key(&join.right_keys),
+        Node::Recompute(_) => Route::ToOne,
+        _ => Route::Local,
+    }
+}
+
+fn by_key(columns: &[usize]) -> Route {
+    if columns.is_empty() { Route::ToOne } else { Route::ByKey(columns.to_vec()) }
+}
+
+/// One step of a kernel, counted. The counters are exact: rows handed in, rows that came out, rows of state read.
+pub fn step(
+    kernel: &mut dyn Kernel,
+    metrics: &OperatorMetrics,
+    epoch: Epoch,
+    inputs: Vec<Vec<ChangeBatch>>,
+) -> Result<Output> {
+    let n_in: usize = inputs.iter().flatten().map(ChangeBatch::len).sum();
+    let mut out = Output::default();
+    kernel.step(epoch, inputs, &mut out)?;
+    let n_out: usize = out.changes.iter().map(ChangeBatch::len).sum();
+    metrics.stepped(n_in as u64, n_out as u64, out.n_state_rows_read, kernel.state_size());
+    Ok(out)
+}
+
+impl Plan {
+    /// The operator's name as EXPLAIN and `thalweg.operators` show it.
+    pub fn label(&self) -> String {
+        match &self.node {
+            Node::Scan { relation, .. } => format!("Scan {relation}"),
+            Node::Constant(_) => "Constant".into(),
+            Node::Map(map) if map.predicate.is_some() => "Filter".into(),
+            Node::Map(_) => "Project".into(),
+            Node::Unnest(_) => "Unnest".into(),
+            Node::Union(_) => "Union".into(),
+            Node::Aggregate(aggregate) if aggregate.aggregates.is_empty() => "Distinct".into(),
+            Node::Aggregate(_) => "Aggregate".into(),
+            Node::Join(join) => format!("Join {}", join_name(join.kind)),
+            Node::TopN(_) => "TopN".into(),
+            Node::Recompute(recompute) => format!("Recompute {}", recompute.query.describe()),
+        }
+    }
+}
+
+fn join_name(kind: JoinKind) -> &'static str {
+    match kind {
+        JoinKind::Inner => "inner",
+        JoinKind::Left => "left",
+        JoinKind::Right => "right",
+        JoinKind::Full => "full",
+        JoinKind::LeftSemi => "semi",
+        JoinKind::LeftAnti => "anti",
+        JoinKind::LeftMark => "mark",
+    }
+}

@@ -1,0 +1,116 @@
+//! Our SQL dialect: PostgreSQL's as sqlparser knows it, with what streaming SQL adds.
+//!
+//! Added: `TABLE name` as a function argument (`TUMBLE(TABLE bid, DESCRIPTOR(ts), …)`), `STRUCT<…>` types. Taken away:
+//! `f(expr: value)` arguments, for which sqlparser reads every argument twice, so that n nested calls take 2^n steps.
+//!
+//! What sqlparser still reads more than once (parenthesised joins) is bounded by a budget of expressions per text: it
+//! is spent here because this is where the parser passes by. A text is refused, never a server stopped.
+
+use std::any::TypeId;
+use std::cell::Cell;
+
+use datafusion::sql::sqlparser::ast::{Expr, Ident};
+use datafusion::sql::sqlparser::dialect::{Dialect, PostgreSqlDialect, Precedence};
+use datafusion::sql::sqlparser::keywords::Keyword;
+use datafusion::sql::sqlparser::parser::{Parser, ParserError};
+use datafusion::sql::sqlparser::tokenizer::Token;
+
+/// The prefix under which `TABLE name` is carried through the AST, in [`Expr::Prefixed`].
+pub(super) const TABLE_ARGUMENT: &str = "TABLE";
+
+/// The dialect of one statement's text.
+#[derive(Debug)]
+pub struct ThalwegDialect {
+    /// Expressions that may still be begun.
+    budget: Cell<usize>,
+}
+
+impl ThalwegDialect {
+    /// A dialect for a text of `n_tokens`. Each token begins at most one expression, and what is read again is read a few
+    /// times: 32 times the tokens is far above any statement written by hand or by a tool.
+    pub fn for_tokens(n_tokens: usize) -> Self {
+        Self { budget: Cell::new(n_tokens.saturating_mul(32).saturating_add(1_000)) }
+    }
+}
+
+const POSTGRES: PostgreSqlDialect = PostgreSqlDialect {};
+
+/// Switches that are on.
+macro_rules! enabled {
+    ($($name:ident)*) => { $(fn $name(&self) -> bool { true })* };
+}
+
+impl Dialect for ThalwegDialect {
+    /// The parser asks in places "is this PostgreSQL?": it is.
+    fn dialect(&self) -> TypeId {
+        TypeId::of::<PostgreSqlDialect>()
+    }
+
+    fn parse_prefix(&self, parser: &mut Parser) -> Option<Result<Expr, ParserError>> {
+        let left = self.budget.get();
+        if left == 0 {
+            return Some(Err(ParserError::RecursionLimitExceeded));
+        }
+        self.budget.set(left - 1);
+        parse_table_argument(parser)
+    }
+
+    fn identifier_quote_style(&self, identifier: &str) -> Option<char> {
+        POSTGRES.identifier_quote_style(identifier)
+    }
+
+    fn is_delimited_identifier_start(&self, ch: char) -> bool {
+        POSTGRES.is_delimited_identifier_start(ch)
+    }
+
+    fn is_identifier_start(&self, ch: char) -> bool {
+        POSTGRES.is_identifier_start(ch)
+    }
+
+    fn is_identifier_part(&self, ch: char) -> bool {
+        POSTGRES.is_identifier_part(ch)
+    }
+
+    fn is_custom_operator_part(&self, ch: char) -> bool {
+        POSTGRES.is_custom_operator_part(ch)
+    }
+
+    fn is_reserved_for_identifier(&self, keyword: Keyword) -> bool {
+        POSTGRES.is_reserved_for_identifier(keyword)
+    }
+
+    fn get_next_precedence(&self, parser: &Parser) -> Option<Result<u8, ParserError>> {
+        POSTGRES.get_next_precedence(parser)
+    }
+
+    fn prec_value(&self, precedence: Precedence) -> u8 {
+        POSTGRES.prec_value(precedence)
+    }
+
+    enabled! {
+        supports_unicode_string_literal supports_filter_during_aggregation supports_group_by_expr allow_extract_custom
+        allow_extract_single_quotes supports_factorial_operator supports_bitwise_shift_operators supports_empty_projections
+        supports_nested_comments supports_string_escape_constant supports_numeric_literal_underscores
+        supports_array_typedef_with_brackets supports_notnull_operator supports_interval_options
+        supports_insert_table_alias supports_comma_separated_trim supports_struct_literal
+        supports_string_literal_concatenation_with_newline supports_window_function_null_treatment_arg
+        supports_window_clause_named_window_reference
+    }
+}
+
+/// `TABLE bid` or `TABLE (query)` as an argument: kept as a prefixed expression, which nothing but our windows accepts.
+fn parse_table_argument(parser: &mut Parser) -> Option<Result<Expr, ParserError>> {
+    let token = parser.peek_token_ref();
+    let Token::Word(word) = &token.token else { return None };
+    if word.keyword != Keyword::TABLE || word.quote_style.is_some() {
+        return None;
+    }
+    if !matches!(parser.peek_nth_token_ref(1).token, Token::Word(_) | Token::LParen) {
+        return None;
+    }
+    let prefix = Ident::with_span(token.span, TABLE_ARGUMENT);
+    parser.advance_token();
+    // Above every infix operator, so that `TABLE bid + 1` is not read as `TABLE (bid + 1)`.
+    let value = parser.parse_subexpr(POSTGRES.prec_value(Precedence::Period));
+    Some(value.map(|value| Expr::Prefixed { prefix, value: Box::new(value) }))
+}

@@ -1,0 +1,192 @@
+//! From a parsed query to something that can be run once or kept current.
+//!
+//! One canonical logical plan stands behind both: [`PlannedQuery::lower`] makes operators of it, [`PlannedQuery::execute`]
+//! runs it over a snapshot. Neither changes it, so what they disagree on is a bug in an engine.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+
+use arrow::datatypes::SchemaRef;
+use catalog::ObjectId;
+use datafusion::common::tree_node::{Transformed, TreeNodeRecursion};
+use datafusion::datasource::{TableProvider, provider_as_source};
+use datafusion::execution::SendableRecordBatchStream;
+use datafusion::execution::session_state::SessionState;
+use datafusion::logical_expr::{LogicalPlan, TableSource};
+use datafusion::optimizer::analyzer::Analyzer;
+use datafusion::physical_plan::{ExecutionPlan, execute_stream};
+use datafusion::sql::sqlparser::ast;
+
+use super::canonical::{Purpose, canonical, client_types};
+use super::failure::from_datafusion;
+use super::lower::Lowering;
+use super::recompute::yielding;
+use super::relation::{Names, RelationProvider, RelationSource, rename};
+use super::session::Session;
+use super::Plan;
+use crate::error::sqlstate;
+use crate::{Error, Result};
+
+/// Makes plans for one statement.
+pub struct Planner<'a> {
+    session: &'a Session,
+    relations: &'a dyn RelationProvider,
+    now_us: i64,
+    text: Option<&'a str>,
+}
+
+impl<'a> Planner<'a> {
+    /// Plans against `relations`, with `now()` at `now_us` microseconds since 1970.
+    pub fn new(session: &'a Session, relations: &'a dyn RelationProvider, now_us: i64) -> Self {
+        Self { session, relations, now_us, text: None }
+    }
+
+    /// What the statement was parsed from: errors then carry a position in it.
+    pub fn with_text(mut self, text: &'a str) -> Self {
+        self.text = Some(text);
+        self
+    }
+
+    /// A query to be read once.
+    pub fn read(&self, query: &ast::Query) -> Result<PlannedQuery> {
+        self.plan(query, &[], Purpose::Read)
+    }
+
+    /// A query to be kept current, or run to be compared with one that is. `columns` rename its first columns.
+    ///
+    /// Errors: `42701` when two columns have one name, `0A000` for volatile functions.
+    pub fn view(&self, query: &ast::Query, columns: &[String]) -> Result<PlannedQuery> {
+        let planned = self.plan(query, columns, Purpose::View)?;
+        distinct_names(planned.schema())?;
+        Ok(planned)
+    }
+
+    fn plan(&self, query: &ast::Query, columns: &[String], purpose: Purpose) -> Result<PlannedQuery> {
+        let state = self.session.at(self.now_us);
+        let names = Names::new(&state, self.relations);
+        let planned = names.plan(query).and_then(|plan| rename(plan, columns));
+        self.finish(planned.map_err(|error| from_datafusion(error, self.text))?, state.clone(), purpose)
+    }
+
+    /// The last steps for any logical plan: nothing left open, types coerced, types that clients know.
+    pub(crate) fn finish(&self, plan: LogicalPlan, state: SessionState, purpose: Purpose) -> Result<PlannedQuery> {
+        let plan = canonical(plan, purpose)
+            .and_then(|plan| analyze(plan, &state))
+            .and_then(client_types)
+            .map_err(|error| from_datafusion(error, self.text))?;
+        let schema = Arc::new(plan.schema().as_arrow().clone());
+        Ok(PlannedQuery { plan, schema, state, session: self.session.clone(), text: self.text.map(str::to_string) })
+    }
+
+    pub(crate) fn state(&self) -> SessionState {
+        self.session.at(self.now_us)
+    }
+
+    pub(crate) fn provider(&self) -> &dyn RelationProvider {
+        self.relations
+    }
+
+    pub(crate) fn failure(&self, error: datafusion::common::DataFusionError) -> Error {
+        from_datafusion(error, self.text)
+    }
+}
+
+fn analyze(plan: LogicalPlan, state: &SessionState) -> datafusion::common::Result<LogicalPlan> {
+    let analyzer: &Analyzer = state.analyzer();
+    analyzer.execute_and_check(plan, state.config_options(), |_, _| {})
+}
+
+fn distinct_names(schema: &SchemaRef) -> Result<()> {
+    let mut seen = BTreeSet::new();
+    for field in schema.fields() {
+        if !seen.insert(field.name()) {
+            let error = Error::new(sqlstate::DUPLICATE_COLUMN, format!("column \"{}\" specified more than once", field.name()));
+            return Err(error.with_hint("give each column of the view its own name with AS"));
+        }
+    }
+    Ok(())
+}
+
+/// A query whose names, types and order are settled.
+#[derive(Clone)]
+pub struct PlannedQuery {
+    pub(crate) plan: LogicalPlan,
+    schema: SchemaRef,
+    pub(crate) state: SessionState,
+    session: Session,
+    text: Option<String>,
+}
+
+impl PlannedQuery {
+    /// Names and types of the result's columns; field metadata of columns passed through is kept.
+    pub fn schema(&self) -> &SchemaRef {
+        &self.schema
+    }
+
+    /// The stored relations it reads, each once, in the order of their ids.
+    pub fn relations(&self) -> Vec<ObjectId> {
+        let mut found = BTreeSet::new();
+        self.plan
+            .apply_with_subqueries(|node| {
+                if let Some(source) = relation_source(node) {
+                    found.insert(source.id);
+                }
+                Ok(TreeNodeRecursion::Continue)
+            })
+            .expect("the visitor does not fail");
+        found.into_iter().collect()
+    }
+
+    /// The operators that keep it current.
+    pub fn lower(&self) -> Result<Plan> {
+        let optimizer = self.session.view_optimizer();
+        let optimised = optimizer.optimize(self.plan.clone(), &self.state, |_, _| {}).map_err(|error| self.failure(error))?;
+        Lowering::new(&self.state).view(&optimised, &self.schema)
+    }
+
+    /// Runs it over `snapshots`, one provider for each of [`Self::relations`]. Rows are computed as they are read; dropping
+    /// the stream stops the query.
+    pub async fn execute(&self, snapshots: &HashMap<ObjectId, Arc<dyn TableProvider>>) -> Result<SendableRecordBatchStream> {
+        let physical = self.physical(snapshots).await?;
+        execute_stream(physical, self.state.task_ctx()).map_err(|error| self.failure(error))
+    }
+
+    /// The batch plan over `snapshots`.
+    pub async fn physical(&self, snapshots: &HashMap<ObjectId, Arc<dyn TableProvider>>) -> Result<Arc<dyn ExecutionPlan>> {
+        let bound = bind(self.plan.clone(), |source| snapshots.get(&source.id).map(|provider| provider_as_source(Arc::clone(provider))))?;
+        physical_plan(&bound, &self.state).await.map_err(|error| self.failure(error))
+    }
+
+    pub(crate) fn failure(&self, error: datafusion::common::DataFusionError) -> Error {
+        from_datafusion(error, self.text.as_deref())
+    }
+}
+
+/// The relation a scan reads, if it is one of ours.
+pub(crate) fn relation_source(node: &LogicalPlan) -> Option<&RelationSource> {
+    match node {
+        LogicalPlan::TableScan(scan) => scan.source.as_ref().downcast_ref::<RelationSource>(),
+        _ => None,
+    }
+}
+
+/// Puts a source with rows in place of each relation.
+pub(crate) fn bind(plan: LogicalPlan, find: impl Fn(&RelationSource) -> Option<Arc<dyn TableSource>>) -> Result<LogicalPlan> {
+    let bound = plan.transform_up_with_subqueries(|node| {
+        let Some(relation) = relation_source(&node) else { return Ok(Transformed::no(node)) };
+        let Some(source) = find(relation) else {
+            return Err(super::relation::external(Error::internal(format!("no snapshot of relation {} was given", relation.id))));
+        };
+        let LogicalPlan::TableScan(mut scan) = node else { unreachable!("only a scan has a relation source") };
+        scan.source = source;
+        Ok(Transformed::yes(LogicalPlan::TableScan(scan)))
+    })?;
+    Ok(bound.data)
+}
+
+/// Optimises an analysed plan for one run and makes it yield between batches.
+pub(crate) async fn physical_plan(plan: &LogicalPlan, state: &SessionState) -> datafusion::common::Result<Arc<dyn ExecutionPlan>> {
+    let optimised = state.optimizer().optimize(plan.clone(), state, |_, _| {})?;
+    let physical = state.query_planner().create_physical_plan(&optimised, state).await?;
+    yielding(physical)
+}

@@ -1,0 +1,175 @@
+//! The DataFusion session behind all planning and every batch run: views, ad-hoc reads, recompute and the oracle share one
+//! set of functions, types and rules, so that they cannot disagree.
+//!
+//! Guaranteed: identifiers fold as in Postgres, nulls sort as if larger than every value, text is `Utf8`, timestamps are
+//! microseconds, the time zone is UTC, and `now()` is the time handed in. Not guaranteed: that a plan made with one
+//! function registry means the same after functions were replaced.
+
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, FieldRef, IntervalUnit, TimeUnit};
+use arrow::temporal_conversions::timestamp_us_to_datetime;
+use datafusion::common::Result as DataFusionResult;
+use datafusion::common::datatype::DataTypeExt;
+use datafusion::execution::runtime_env::RuntimeEnv;
+use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
+use datafusion::logical_expr::planner::TypePlanner;
+use datafusion::optimizer::decorrelate_lateral_join::DecorrelateLateralJoin;
+use datafusion::optimizer::decorrelate_predicate_subquery::DecorrelatePredicateSubquery;
+use datafusion::optimizer::eliminate_cross_join::EliminateCrossJoin;
+use datafusion::optimizer::eliminate_duplicated_expr::EliminateDuplicatedExpr;
+use datafusion::optimizer::eliminate_filter::EliminateFilter;
+use datafusion::optimizer::eliminate_join::EliminateJoin;
+use datafusion::optimizer::eliminate_limit::EliminateLimit;
+use datafusion::optimizer::eliminate_outer_join::EliminateOuterJoin;
+use datafusion::optimizer::extract_equijoin_predicate::ExtractEquijoinPredicate;
+use datafusion::optimizer::optimize_projections::OptimizeProjections;
+use datafusion::optimizer::optimize_unions::OptimizeUnions;
+use datafusion::optimizer::propagate_empty_relation::PropagateEmptyRelation;
+use datafusion::optimizer::push_down_filter::PushDownFilter;
+use datafusion::optimizer::push_down_limit::PushDownLimit;
+use datafusion::optimizer::rewrite_set_comparison::RewriteSetComparison;
+use datafusion::optimizer::scalar_subquery_to_join::ScalarSubqueryToJoin;
+use datafusion::optimizer::simplify_expressions::SimplifyExpressions;
+use datafusion::optimizer::{Optimizer, OptimizerRule};
+use datafusion::prelude::SessionConfig;
+use datafusion::sql::sqlparser::ast;
+
+use crate::Result;
+use crate::functions::UNSOUND_OPTIMIZER_RULE;
+
+/// Rows per batch in batch runs.
+pub const BATCH_ROWS: usize = 8192;
+
+/// What planning and batch runs share. Cheap to clone.
+#[derive(Clone)]
+pub struct Session {
+    base: Arc<SessionState>,
+    view_rules: Arc<Optimizer>,
+}
+
+impl Session {
+    /// A session whose batch runs use `target_partitions` partitions and the memory of `runtime`.
+    pub fn new(target_partitions: usize, runtime: Arc<RuntimeEnv>) -> Result<Self> {
+        let mut base = SessionStateBuilder::new()
+            .with_config(config(target_partitions))
+            .with_runtime_env(runtime)
+            .with_default_features()
+            .with_type_planner(type_planner())
+            .with_optimizer_rules(batch_rules())
+            .build();
+        datafusion_functions_json::register_all(&mut base)?;
+        crate::functions::register(&mut base)?;
+        crate::functions::windows::register(&mut base)?;
+        Ok(Self { base: Arc::new(base), view_rules: Arc::new(Optimizer::with_rules(view_rules())) })
+    }
+
+    /// The state for one statement or epoch, whose `now()` is `now_us` microseconds since 1970.
+    pub fn at(&self, now_us: i64) -> SessionState {
+        let mut state = self.base.as_ref().clone();
+        let properties = state.execution_props_mut();
+        *properties = Default::default();
+        properties.query_execution_start_time = timestamp_us_to_datetime(now_us).map(|time| time.and_utc());
+        state
+    }
+
+    /// The rules for plans that are maintained: see [`view_rules`].
+    pub fn view_optimizer(&self) -> &Optimizer {
+        &self.view_rules
+    }
+}
+
+fn config(target_partitions: usize) -> SessionConfig {
+    let mut config = SessionConfig::new()
+        .with_target_partitions(target_partitions)
+        .with_batch_size(BATCH_ROWS)
+        .with_create_default_catalog_and_schema(false);
+    let options = config.options_mut();
+    options.sql_parser.map_string_types_to_utf8view = false;
+    options.sql_parser.enable_ident_normalization = true;
+    options.sql_parser.parse_float_as_decimal = true;
+    options.sql_parser.collect_spans = true;
+    options.sql_parser.default_null_ordering = "nulls_max".into();
+    options.execution.time_zone = Some("UTC".into());
+    options.optimizer.enable_physical_uncorrelated_scalar_subquery = false;
+    config
+}
+
+/// DataFusion's rules for batch runs, without the one that does not go with our `sum`.
+fn batch_rules() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
+    Optimizer::new().rules.into_iter().filter(|rule| rule.name() != UNSOUND_OPTIMIZER_RULE).collect()
+}
+
+/// The logical rules for views. Left out, because their output is harder to maintain than their input: distinct as an
+/// aggregate, a single distinct aggregate as two levels, common subexpressions (they compute what a CASE would guard), struct
+/// field extraction, grouping by a constant (it changes the answer over no rows).
+fn view_rules() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
+    vec![
+        Arc::new(RewriteSetComparison::new()),
+        Arc::new(OptimizeUnions::new()),
+        Arc::new(SimplifyExpressions::new()),
+        Arc::new(EliminateJoin::new()),
+        Arc::new(DecorrelatePredicateSubquery::new()),
+        Arc::new(ScalarSubqueryToJoin::new()),
+        Arc::new(DecorrelateLateralJoin::new()),
+        Arc::new(ExtractEquijoinPredicate::new()),
+        Arc::new(EliminateDuplicatedExpr::new()),
+        Arc::new(EliminateFilter::new()),
+        Arc::new(EliminateCrossJoin::new()),
+        Arc::new(EliminateLimit::new()),
+        Arc::new(PropagateEmptyRelation::new()),
+        Arc::new(EliminateOuterJoin::new()),
+        Arc::new(PushDownLimit::new()),
+        Arc::new(PushDownFilter::new()),
+        Arc::new(OptimizeProjections::new()),
+    ]
+}
+
+/// How SQL types are read: `TIMESTAMP` is microseconds, `NUMERIC` is `Decimal128(38, 10)`, text is `Utf8`.
+pub(crate) fn type_planner() -> Arc<dyn TypePlanner> {
+    Arc::new(PostgresTypes)
+}
+
+/// Types as Postgres users mean them, where DataFusion's own reading differs.
+#[derive(Debug)]
+struct PostgresTypes;
+
+impl TypePlanner for PostgresTypes {
+    fn plan_type_field(&self, sql_type: &ast::DataType) -> DataFusionResult<Option<FieldRef>> {
+        Ok(arrow_type(sql_type).map(DataTypeExt::into_nullable_field_ref))
+    }
+}
+
+fn arrow_type(sql_type: &ast::DataType) -> Option<DataType> {
+    use ast::DataType as Sql;
+    use ast::TimezoneInfo;
+    match sql_type {
+        Sql::Timestamp(_, TimezoneInfo::None | TimezoneInfo::WithoutTimeZone) | Sql::Datetime(_) => {
+            Some(DataType::Timestamp(TimeUnit::Microsecond, None))
+        }
+        Sql::Timestamp(..) => Some(DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()))),
+        Sql::Time(_, TimezoneInfo::None | TimezoneInfo::WithoutTimeZone) => Some(DataType::Time64(TimeUnit::Microsecond)),
+        Sql::Numeric(ast::ExactNumberInfo::None) | Sql::Decimal(ast::ExactNumberInfo::None) | Sql::Dec(ast::ExactNumberInfo::None) => {
+            Some(DataType::Decimal128(38, 10))
+        }
+        Sql::Float(ast::ExactNumberInfo::None) => Some(DataType::Float64),
+        Sql::Float(ast::ExactNumberInfo::Precision(bits)) if *bits > 24 => Some(DataType::Float64),
+        Sql::Interval { .. } => Some(DataType::Interval(IntervalUnit::MonthDayNano)),
+        Sql::JSON | Sql::JSONB | Sql::Uuid | Sql::CharacterVarying(_) | Sql::CharVarying(_) | Sql::Character(_) => Some(DataType::Utf8),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn now_is_the_time_handed_in() {
+        let session = Session::new(1, Arc::default()).expect("a session");
+        let state = session.at(1_500_000);
+        let start = state.execution_props().query_execution_start_time.expect("a start time");
+        assert_eq!(start.timestamp_micros(), 1_500_000);
+        assert_eq!(state.config().batch_size(), BATCH_ROWS);
+    }
+}

@@ -1,0 +1,284 @@
+//! The output of a relation over time: what readers see at an epoch.
+//!
+//! Guaranteed: [`Trace::snapshot_at`] an epoch `e` is exactly the sum of all changes of epochs up to `e`, for every `e` not below
+//! the compaction frontier, however far the writer has gone on; a [`Snapshot`] never changes and may be read on any thread. Not
+//! kept: anything that would tell epochs below the frontier apart.
+
+use std::sync::Arc;
+
+use arrow::array::{RecordBatch, UInt32Array};
+use arrow::compute::{concat_batches, take_record_batch};
+use arrow::datatypes::SchemaRef;
+
+use super::run::Batch;
+use super::spine::{Spine, SpineSnapshot};
+use crate::{ChangeBatch, Epoch, Error, Result};
+
+/// The changes of a relation, readable as of an epoch.
+pub struct Trace {
+    state: State,
+    n_rows: i64,
+    since: Epoch,
+}
+
+enum State {
+    Appended(Appended),
+    Changed(Spine),
+}
+
+impl Trace {
+    /// No rows yet. `append_only` promises that no weight is negative: then rows are neither hashed nor copied.
+    pub fn new(schema: SchemaRef, append_only: bool) -> Self {
+        let state = if append_only {
+            State::Appended(Appended { schema, pieces: Vec::new() })
+        } else {
+            let all_columns = (0..schema.fields().len()).collect();
+            let mut spine = Spine::new(schema, all_columns, false);
+            spine.set_since(0);
+            State::Changed(spine)
+        };
+        Self { state, n_rows: 0, since: 0 }
+    }
+
+    /// Adds changes of an epoch, which is not below that of earlier insertions. An epoch may be inserted in parts.
+    pub fn insert(&mut self, epoch: Epoch, changes: &ChangeBatch) -> Result<()> {
+        self.n_rows += changes.weights().map_or(changes.len() as i64, |weights| weights.values().iter().sum());
+        match &mut self.state {
+            State::Appended(appended) => appended.insert(epoch, changes, self.since),
+            State::Changed(spine) => spine.insert(epoch, changes),
+        }
+    }
+
+    /// The state at the end of `epoch`. Panics below the compaction frontier: whoever reads there must hold it.
+    pub fn snapshot_at(&self, epoch: Epoch) -> Snapshot {
+        assert!(epoch >= self.since, "epoch {epoch} is read after compaction was allowed up to {}", self.since);
+        match &self.state {
+            State::Appended(appended) => Snapshot(Rows::Appended(appended.up_to(epoch))),
+            State::Changed(spine) => Snapshot(Rows::Changed(spine.snapshot().of_runs(|run| run.epochs.1 <= epoch))),
+        }
+    }
+
+    /// From now on no reader asks for an epoch below `epoch`; changes up to it may be merged.
+    pub fn allow_compaction(&mut self, epoch: Epoch) {
+        self.since = self.since.max(epoch);
+        if let State::Changed(spine) = &mut self.state {
+            spine.set_since(self.since);
+        }
+    }
+
+    /// Rows in the newest state, each as often as it occurs.
+    pub fn n_rows(&self) -> u64 {
+        u64::try_from(self.n_rows).unwrap_or(0)
+    }
+
+    /// Bytes held by rows and indexes.
+    pub fn n_bytes(&self) -> u64 {
+        match &self.state {
+            State::Appended(appended) => appended.pieces.iter().map(|piece| piece.rows.n_bytes as u64).sum(),
+            State::Changed(spine) => spine.n_bytes(),
+        }
+    }
+
+    /// The columns' names and types.
+    pub fn schema(&self) -> &SchemaRef {
+        match &self.state {
+            State::Appended(appended) => &appended.schema,
+            State::Changed(spine) => spine.schema(),
+        }
+    }
+}
+
+/// The rows of a relation at the end of an epoch.
+#[derive(Clone)]
+pub struct Snapshot(Rows);
+
+#[derive(Clone)]
+enum Rows {
+    Appended(Vec<Arc<Piece>>),
+    Changed(SpineSnapshot),
+}
+
+impl Snapshot {
+    /// Rows with weights, all positive, some thousand rows at a time; a row occurs once, unless the relation is append-only.
+    pub fn changes(&self) -> Box<dyn Iterator<Item = Result<ChangeBatch>> + Send> {
+        match &self.0 {
+            Rows::Appended(pieces) => Box::new(pieces.clone().into_iter().map(|piece| Ok(piece.changes()))),
+            Rows::Changed(snapshot) => Box::new(snapshot.batches().map(|batch| batch.and_then(positive))),
+        }
+    }
+
+    /// The same with each row as often as it occurs.
+    pub fn batches(&self) -> Box<dyn Iterator<Item = Result<RecordBatch>> + Send> {
+        Box::new(self.changes().map(|changes| changes.and_then(|changes| repeated(&changes))))
+    }
+}
+
+fn positive(changes: ChangeBatch) -> Result<ChangeBatch> {
+    match changes.weights() {
+        Some(weights) if weights.values().iter().any(|weight| *weight < 0) => {
+            Err(Error::internal("a row was retracted more often than it was inserted"))
+        }
+        _ => Ok(changes),
+    }
+}
+
+/// Each row as many times as its weight says.
+pub(super) fn repeated(changes: &ChangeBatch) -> Result<RecordBatch> {
+    let Some(weights) = changes.weights().filter(|weights| weights.values().iter().any(|weight| *weight != 1)) else {
+        return Ok(changes.rows().clone());
+    };
+    let rows = weights.values().iter().enumerate();
+    let rows = UInt32Array::from_iter_values(rows.flat_map(|(row, weight)| (0..*weight).map(move |_| row as u32)));
+    Ok(take_record_batch(changes.rows(), &rows)?)
+}
+
+/// Batches in order of epochs.
+struct Appended {
+    schema: SchemaRef,
+    pieces: Vec<Arc<Piece>>,
+}
+
+/// Rows of the epochs up to `last`.
+struct Piece {
+    last: Epoch,
+    rows: Arc<Batch>,
+    weights: Option<arrow::array::Int64Array>,
+}
+
+impl Piece {
+    fn len(&self) -> usize {
+        self.rows.rows.num_rows()
+    }
+
+    fn changes(&self) -> ChangeBatch {
+        ChangeBatch::with_weights(self.rows.rows.clone(), self.weights.clone())
+    }
+}
+
+impl Appended {
+    /// Small pieces are joined up to about this many rows, each row being copied once per doubling.
+    const PIECE_ROWS: usize = 8192;
+
+    fn insert(&mut self, epoch: Epoch, changes: &ChangeBatch, since: Epoch) -> Result<()> {
+        let (rows, weights) = changes.clone().into_parts();
+        if rows.num_rows() > 0 {
+            let weights = weights.filter(|weights| weights.values().iter().any(|weight| *weight != 1));
+            self.pieces.push(Arc::new(Piece { last: epoch, rows: Batch::new(rows)?, weights }));
+        }
+        while let Some(start) = self.joinable(since) {
+            self.join(start)?;
+        }
+        Ok(())
+    }
+
+    /// The newest two neighbours of which the later is not much smaller, both small and compactable.
+    fn joinable(&self, since: Epoch) -> Option<usize> {
+        const LEAST_ROWS: usize = 32;
+        let newest = self.pieces.partition_point(|piece| piece.last <= since);
+        let recent = newest.saturating_sub(usize::BITS as usize)..newest;
+        let size = |piece: &Piece| piece.len().max(LEAST_ROWS);
+        let pairs = self.pieces[recent.clone()].windows(2).enumerate().rev();
+        let mut joinable = pairs.filter(|(_, pair)| pair[0].len() + pair[1].len() <= Self::PIECE_ROWS && size(&pair[1]) * 2 >= size(&pair[0]));
+        joinable.next().map(|(start, _)| recent.start + start)
+    }
+
+    fn join(&mut self, start: usize) -> Result<()> {
+        let [left, right] = [&self.pieces[start], &self.pieces[start + 1]];
+        let (rows, weights) = match (&left.weights, &right.weights) {
+            (None, None) => (concat_batches(&self.schema, [&left.rows.rows, &right.rows.rows])?, None),
+            _ => ChangeBatch::concat(&self.schema, &[left.changes(), right.changes()])?.into_parts(),
+        };
+        let joined = Piece { last: right.last, rows: Batch::new(rows)?, weights };
+        self.pieces.splice(start..start + 2, [Arc::new(joined)]);
+        Ok(())
+    }
+
+    fn up_to(&self, epoch: Epoch) -> Vec<Arc<Piece>> {
+        self.pieces[..self.pieces.partition_point(|piece| piece.last <= epoch)].to_vec()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use rand::{Rng, SeedableRng, rngs::StdRng};
+
+    use super::*;
+    use crate::operators::script::{changes, consolidated, schema};
+
+    fn text(snapshot: &Snapshot) -> BTreeMap<String, i64> {
+        consolidated(&snapshot.changes().collect::<Result<Vec<_>>>().expect("the snapshot reads"))
+    }
+
+    /// Random changes in random epochs, compaction at random: every epoch not below the frontier reads as the sum of its changes.
+    fn compare_with_sums(append_only: bool, seed: u64) {
+        let mut random = StdRng::seed_from_u64(seed);
+        let schema = schema("k:text n:int");
+        let mut trace = Trace::new(schema.clone(), append_only);
+        let mut sum: BTreeMap<String, i64> = BTreeMap::new();
+        let mut at_epoch = vec![sum.clone()];
+        for epoch in 1..200 {
+            let mut script = String::new();
+            for _ in 0..random.random_range(0..20) {
+                let row = format!("k{} {}", random.random_range(0..5), random.random_range(0..10));
+                let least = if append_only { 1 } else { -sum.get(&row).copied().unwrap_or(0) };
+                let weight = random.random_range(least..=least.max(1) + 1);
+                *sum.entry(row.clone()).or_insert(0) += weight;
+                script += &format!("{weight:+} {row} | ");
+            }
+            sum.retain(|_, weight| *weight != 0);
+            trace.insert(epoch, &changes(&schema, &script)).expect("it inserts");
+            at_epoch.push(sum.clone());
+            if random.random_range(0..3) == 0 {
+                trace.allow_compaction(random.random_range(trace.since..=epoch));
+            }
+            let read = random.random_range(trace.since..=epoch);
+            assert_eq!(text(&trace.snapshot_at(read)), at_epoch[read as usize], "epoch {read} at {epoch}, seed {seed}");
+        }
+        assert_eq!(trace.n_rows() as i64, sum.values().sum::<i64>());
+    }
+
+    #[test]
+    fn a_snapshot_is_the_sum_of_its_epochs() {
+        for seed in 0..20 {
+            compare_with_sums(false, seed);
+            compare_with_sums(true, seed);
+        }
+    }
+
+    #[test]
+    fn a_snapshot_does_not_see_what_comes_later() {
+        let schema = schema("n:int");
+        let mut trace = Trace::new(schema.clone(), false);
+        trace.insert(1, &changes(&schema, "+2 7")).expect("it inserts");
+        let snapshot = trace.snapshot_at(1);
+        trace.insert(2, &changes(&schema, "-2 7")).expect("it inserts");
+        trace.allow_compaction(2);
+        trace.insert(3, &changes(&schema, "+ 8")).expect("it inserts");
+        assert_eq!(text(&snapshot), [("7".to_string(), 2)].into());
+        let rows: usize = snapshot.batches().map(|batch| batch.expect("it reads").num_rows()).sum();
+        assert_eq!(rows, 2);
+        assert_eq!(text(&trace.snapshot_at(3)), [("8".to_string(), 1)].into());
+    }
+
+    #[test]
+    fn small_pieces_are_joined() {
+        let schema = schema("n:int");
+        let mut trace = Trace::new(schema.clone(), true);
+        for epoch in 1..=20_000 {
+            trace.insert(epoch, &changes(&schema, "+ 1")).expect("it inserts");
+            trace.allow_compaction(epoch);
+        }
+        let n_pieces = trace.snapshot_at(20_000).changes().count();
+        assert!(n_pieces < 30, "{n_pieces} pieces");
+    }
+
+    #[test]
+    #[should_panic(expected = "epoch 1 is read after compaction was allowed up to 2")]
+    fn below_the_frontier_there_is_nothing_to_read() {
+        let mut trace = Trace::new(schema("n:int"), false);
+        trace.allow_compaction(2);
+        trace.snapshot_at(1);
+    }
+}

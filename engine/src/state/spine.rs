@@ -1,0 +1,487 @@
+//! A spine: keyed state as a list of immutable sorted runs.
+//!
+//! An insertion adds a run and does a bounded piece of merging; a lookup probes every run for a whole batch of keys at once.
+//! Guaranteed: the sum over all runs is exactly the sum of what was inserted. Not guaranteed between merges: that a
+//! row is in one run only, so a lookup may return it several times, with weights that add up.
+
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, Int64Array, RecordBatch};
+use arrow::datatypes::SchemaRef;
+
+use super::equality::{Equality, Location, RowReader};
+use super::merge::{Merging, RunMeta, choose};
+use super::run::{Batch, Distinct, Index, Layout, Run, gather_columns};
+use crate::{ChangeBatch, Epoch, Result};
+
+/// Keyed state; see the file's head.
+pub struct Spine {
+    layout: Arc<Layout>,
+    runs: Vec<Arc<Run>>,
+    merges: Vec<Merging>,
+    since: Epoch,
+}
+
+/// Index entries moved by each merge per entry inserted. A merge of two runs of n entries moves 2n (10n where it gathers)
+/// and must be done before the next n arrive; twice that leaves room.
+const MERGE_FUEL: i64 = 20;
+/// Entries moved at least: small insertions finish small merges at once.
+const LEAST_FUEL: i64 = 4096;
+
+impl Spine {
+    /// Empty state of rows of `schema`, found by `key_columns` (none: all rows under one key). `append_only` promises that
+    /// no weight is negative, which saves comparing rows.
+    pub fn new(schema: SchemaRef, key_columns: Vec<usize>, append_only: bool) -> Self {
+        Self { layout: Arc::new(Layout::new(schema, key_columns, append_only)), runs: Vec::new(), merges: Vec::new(), since: Epoch::MAX }
+    }
+
+    /// Adds the changes of an epoch.
+    pub fn insert(&mut self, epoch: Epoch, changes: &ChangeBatch) -> Result<()> {
+        match self.sort(epoch, changes)? {
+            Some(run) => self.push(run),
+            None => Ok(()),
+        }
+    }
+
+    /// The rows whose key equals one of `keys` (columns pairwise of the key columns' types; nulls are equal to each other).
+    pub fn lookup(&self, keys: &[ArrayRef]) -> Result<Matches> {
+        let fields: Vec<_> = self.layout.key_columns.iter().map(|column| self.layout.schema.field(*column).clone()).collect();
+        let schema = Arc::new(arrow::datatypes::Schema::new(fields));
+        let layout = Layout::new(schema.clone(), (0..keys.len()).collect(), true);
+        let rows = RecordBatch::try_new(schema, keys.to_vec())?;
+        let Some(probe) = Run::build(&layout, 0, &ChangeBatch::inserts(rows))? else { return Ok(Matches::default()) };
+        let mut matches = self.probe(&probe).next(self, &probe, usize::MAX);
+        matches.probe_row.iter_mut().for_each(|entry| *entry = probe.index.locations[*entry as usize].row);
+        Ok(matches)
+    }
+
+    /// Columns `columns` of the rows at `locations`, which are of this spine since its last insertion.
+    pub fn gather(&self, locations: &[Location], columns: &[usize]) -> Result<RecordBatch> {
+        let schema = Arc::new(self.layout.schema.project(columns)?);
+        if locations.is_empty() {
+            return Ok(RecordBatch::new_empty(schema));
+        }
+        let options = arrow::array::RecordBatchOptions::new().with_row_count(Some(locations.len()));
+        Ok(RecordBatch::try_new_with_options(schema, self.gather_arrays(locations, columns)?, &options)?)
+    }
+
+    /// The state as it is now; later insertions do not show in it.
+    pub fn snapshot(&self) -> SpineSnapshot {
+        SpineSnapshot { layout: self.layout.clone(), runs: self.runs.clone() }
+    }
+
+    /// Entries in all runs (a row not yet consolidated counts once per run).
+    pub fn n_rows(&self) -> u64 {
+        self.runs.iter().map(|run| run.len() as u64).sum()
+    }
+
+    /// Bytes held by row data and indexes.
+    pub fn n_bytes(&self) -> u64 {
+        self.runs.iter().map(|run| run.n_bytes as u64).sum()
+    }
+
+    /// The columns' names and types.
+    pub fn schema(&self) -> &SchemaRef {
+        &self.layout.schema
+    }
+
+    /// Epochs up to `since` need not be told apart from now on.
+    pub(crate) fn set_since(&mut self, since: Epoch) {
+        self.since = since;
+    }
+
+    /// The changes as a run of this spine, to probe another spine with the same key types, or to [`Spine::push`].
+    pub(crate) fn sort(&self, epoch: Epoch, changes: &ChangeBatch) -> Result<Option<Arc<Run>>> {
+        Ok(Run::build(&self.layout, epoch, changes)?.map(Arc::new))
+    }
+
+    /// Adds a run made by [`Spine::sort`].
+    pub(crate) fn push(&mut self, run: Arc<Run>) -> Result<()> {
+        let fuel = (run.len() as i64 * MERGE_FUEL).max(LEAST_FUEL);
+        self.runs.push(run);
+        self.start_merges();
+        let merges = std::mem::take(&mut self.merges);
+        for mut merge in merges {
+            self.work(&mut merge, fuel)?.map_or_else(|| self.merges.push(merge), |()| ());
+        }
+        Ok(())
+    }
+
+    /// Finds what the keys of `probe` match, piece by piece.
+    pub(crate) fn probe(&self, probe: &Run) -> Probe {
+        let mut ranges = Vec::new();
+        for (run_index, run) in self.runs.iter().enumerate() {
+            let mut last = None;
+            for (entry, hash) in probe.index.hashes.iter().enumerate() {
+                let found = match last {
+                    Some((of, found)) if of == *hash => found,
+                    _ => run.find(*hash),
+                };
+                last = Some((*hash, found));
+                if found.0 < found.1 {
+                    ranges.push(Range { run: run_index as u32, probe: entry as u32, start: found.0, end: found.1 });
+                }
+            }
+        }
+        Probe { ranges, next: 0 }
+    }
+
+    /// Each row of `rows` once, sorted as this spine is.
+    pub(crate) fn distinct(&self, rows: &RecordBatch) -> Result<Distinct> {
+        Run::distinct(&self.layout, rows)
+    }
+
+    /// The weight of exactly the row at each entry of `probe`, a run with this spine's layout; and how many entries were read.
+    pub(crate) fn row_weights(&self, probe: &Run) -> (Vec<i64>, u64) {
+        let probe_rows = self.layout.row_reader(&probe.batches).expect("rows are told apart in a spine that consolidates");
+        let mut weights = vec![0; probe.len()];
+        let mut n_read = 0;
+        for run in &self.runs {
+            let (mut entries, mut of_probe) = (Vec::new(), Vec::new());
+            for entry in 0..probe.len() {
+                let (start, end) = run.find(probe.index.hashes[entry]);
+                let order = probe.index.order(entry);
+                let range = start as usize..end as usize;
+                let skip = if run.index.row_hashes.is_empty() { 0 } else { run.index.row_hashes[range.clone()].partition_point(|hash| *hash < order.1) };
+                for found in (range.start + skip..range.end).take_while(|found| run.index.order(*found) == order) {
+                    entries.push(found);
+                    of_probe.push(entry);
+                }
+            }
+            if entries.is_empty() {
+                continue;
+            }
+            n_read += entries.len() as u64;
+            let rows = self.layout.row_reader(&run.batches).expect("rows are told apart in a spine that consolidates");
+            let locations: Vec<Location> = entries.iter().map(|entry| run.index.locations[*entry]).collect();
+            let probe_locations: Vec<Location> = of_probe.iter().map(|entry| probe.index.locations[*entry]).collect();
+            let equal = rows.equal(&locations, &probe_rows, &probe_locations, Equality::Identical);
+            for ((found, entry), _) in entries.iter().zip(&of_probe).zip(equal).filter(|(_, equal)| *equal) {
+                weights[*entry] += run.index.weight(*found);
+            }
+        }
+        (weights, n_read)
+    }
+
+    /// Like [`Spine::gather`], without names.
+    pub(crate) fn gather_arrays(&self, locations: &[Location], columns: &[usize]) -> Result<Vec<ArrayRef>> {
+        let batches: Vec<&RecordBatch> = self.runs.iter().flat_map(|run| run.batches.iter().map(|batch| &batch.rows)).collect();
+        gather_columns(&batches, locations, columns)
+    }
+
+    fn start_merges(&mut self) {
+        let meta = |run: &Arc<Run>| RunMeta {
+            n_entries: run.len(),
+            last_epoch: run.epochs.1,
+            is_merging: self.merges.iter().any(|merge| merge.reads(run)),
+        };
+        let metas: Vec<RunMeta> = self.runs.iter().map(meta).collect();
+        for merge in choose(&metas, self.since) {
+            let (left, right) = (self.runs[merge.larger].clone(), self.runs[merge.smaller].clone());
+            self.merges.push(Merging::new(&self.layout, left, right));
+        }
+    }
+
+    /// Works on a merge; `Some` when it is done and its result has taken the place of its inputs.
+    fn work(&mut self, merge: &mut Merging, mut fuel: i64) -> Result<Option<()>> {
+        let Some(merged) = merge.work(&self.layout, &mut fuel)? else { return Ok(None) };
+        self.runs.retain(|run| !merge.reads(run));
+        if merged.len() > 0 {
+            self.runs.push(Arc::new(merged));
+        }
+        Ok(Some(()))
+    }
+}
+
+/// What a lookup found: for each match the row of the probe, where the matching row is and its weight.
+#[derive(Debug, Default)]
+pub struct Matches {
+    /// Index of the probe's row.
+    pub probe_row: Vec<u32>,
+    /// The matching row, for [`Spine::gather`].
+    pub location: Vec<Location>,
+    /// The matching row's weight.
+    pub weight: Vec<i64>,
+    /// Entries of the spine that were looked at.
+    pub n_rows_read: u64,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Range {
+    run: u32,
+    probe: u32,
+    start: u32,
+    end: u32,
+}
+
+/// A probe under way: what is left to be returned.
+pub(crate) struct Probe {
+    ranges: Vec<Range>,
+    next: usize,
+}
+
+impl Probe {
+    pub(crate) fn is_done(&self) -> bool {
+        self.next == self.ranges.len()
+    }
+
+    /// The next matches, about `limit` at most; `probe_row` is an entry of `probe`'s index.
+    pub(crate) fn next(&mut self, spine: &Spine, probe: &Run, limit: usize) -> Matches {
+        let mut matches = Matches::default();
+        while !self.is_done() && matches.location.len() < limit {
+            let run_index = self.ranges[self.next].run;
+            let run = &spine.runs[run_index as usize];
+            let base: usize = spine.runs[..run_index as usize].iter().map(|run| run.batches.len()).sum();
+            let (entries, of_probe) = self.expand(run_index, limit - matches.location.len());
+            matches.n_rows_read += entries.len() as u64;
+            let locations: Vec<Location> = entries.iter().map(|entry| run.index.locations[*entry as usize]).collect();
+            let equal = run.keys_equal(&locations, probe, &of_probe);
+            let is_match = |index: usize| equal.as_ref().is_none_or(|equal| equal[index]);
+            for index in (0..entries.len()).filter(|index| is_match(*index)) {
+                let Location { batch, row } = locations[index];
+                matches.probe_row.push(of_probe[index]);
+                matches.location.push(Location { batch: batch + base as u32, row });
+                matches.weight.push(run.index.weight(entries[index] as usize));
+            }
+        }
+        matches
+    }
+
+    /// Pairs (entry of the run, entry of the probe) from the ranges of one run, `limit` at most.
+    fn expand(&mut self, run: u32, limit: usize) -> (Vec<u32>, Vec<u32>) {
+        let (mut entries, mut of_probe) = (Vec::new(), Vec::new());
+        while let Some(range) = self.ranges.get_mut(self.next).filter(|range| range.run == run) {
+            let end = range.end.min(range.start.saturating_add(u32::try_from(limit - entries.len()).unwrap_or(u32::MAX)));
+            for entry in range.start..end {
+                entries.push(entry);
+                of_probe.push(range.probe);
+            }
+            range.start = end;
+            if range.start < range.end {
+                break;
+            }
+            self.next += 1;
+        }
+        (entries, of_probe)
+    }
+}
+
+/// An immutable state, shared with the spine it was taken of.
+#[derive(Clone)]
+pub struct SpineSnapshot {
+    layout: Arc<Layout>,
+    runs: Vec<Arc<Run>>,
+}
+
+impl SpineSnapshot {
+    pub(crate) fn of_runs(&self, keep: impl Fn(&Run) -> bool) -> Self {
+        Self { layout: self.layout.clone(), runs: self.runs.iter().filter(|run| keep(run)).cloned().collect() }
+    }
+
+    /// The columns' names and types.
+    pub fn schema(&self) -> &SchemaRef {
+        &self.layout.schema
+    }
+
+    /// The rows and their summed weights, never zero, each row once (unless append-only), a batch at a time.
+    pub fn batches(&self) -> Batches {
+        Batches::new(self.clone())
+    }
+}
+
+/// Iterates over a snapshot by ranges of the hash, so that equal rows of all runs come together and little is held at once.
+pub struct Batches {
+    snapshot: SpineSnapshot,
+    batches: Vec<Arc<Batch>>,
+    reader: Option<RowReader>,
+    positions: Vec<usize>,
+    /// The first hash not yet reached; `None` when all were.
+    from: Option<u64>,
+    step: u64,
+    window: Index,
+    window_next: usize,
+}
+
+/// Rows in a batch of a snapshot.
+const SNAPSHOT_ROWS: usize = 8192;
+
+impl Batches {
+    fn new(snapshot: SpineSnapshot) -> Self {
+        let batches: Vec<_> = snapshot.runs.iter().flat_map(|run| run.batches.iter().cloned()).collect();
+        let reader = if snapshot.runs.len() > 1 { snapshot.layout.row_reader(&batches) } else { None };
+        let bounds = |run: &Arc<Run>| run.index.hashes.first().copied().zip(run.index.hashes.last().copied());
+        let least = snapshot.runs.iter().filter_map(bounds).map(|bounds| bounds.0).min();
+        let greatest = snapshot.runs.iter().filter_map(bounds).map(|bounds| bounds.1).max();
+        let n_entries: usize = snapshot.runs.iter().map(|run| run.len()).sum();
+        let range = greatest.unwrap_or(0) - least.unwrap_or(0);
+        let step = range / (n_entries / SNAPSHOT_ROWS + 1) as u64 + 1;
+        let positions = vec![0; snapshot.runs.len()];
+        Self { snapshot, batches, reader, positions, from: least, step, window: Index::default(), window_next: 0 }
+    }
+
+    /// Moves on to the next range of hashes; false when there is none.
+    fn advance(&mut self) -> bool {
+        let Some(from) = self.from else { return false };
+        self.from = from.checked_add(self.step);
+        let mut entries: Vec<((u64, u64), u32, u32, u32)> = Vec::new();
+        let mut base = 0;
+        for (run_index, (run, position)) in self.snapshot.runs.iter().zip(&mut self.positions).enumerate() {
+            let rest = &run.index.hashes[*position..];
+            let n = self.from.map_or(rest.len(), |to| rest.partition_point(|hash| *hash < to));
+            entries.extend((*position..*position + n).map(|entry| (run.index.order(entry), run_index as u32, entry as u32, base)));
+            *position += n;
+            base += run.batches.len() as u32;
+        }
+        if self.positions.iter().zip(&self.snapshot.runs).all(|(position, run)| *position == run.len()) {
+            self.from = None;
+        }
+        if self.snapshot.runs.len() > 1 {
+            entries.sort_unstable();
+        }
+        let mut window = Index::with_capacity(entries.len());
+        for (_, run, entry, base) in entries {
+            window.push_from(&self.snapshot.runs[run as usize].index, entry as usize, base);
+        }
+        self.window = match &self.reader {
+            Some(reader) => window.consolidated(reader),
+            None => window,
+        };
+        self.window_next = 0;
+        true
+    }
+}
+
+impl Iterator for Batches {
+    type Item = Result<ChangeBatch>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        while self.window_next == self.window.len() {
+            if !self.advance() {
+                return None;
+            }
+        }
+        let range = self.window_next..self.window.len().min(self.window_next + SNAPSHOT_ROWS);
+        self.window_next = range.end;
+        let weights = (!self.window.all_weights_are_one())
+            .then(|| Int64Array::from_iter_values(range.clone().map(|entry| self.window.weight(entry))));
+        let columns: Vec<usize> = (0..self.snapshot.schema().fields().len()).collect();
+        let batches: Vec<&RecordBatch> = self.batches.iter().map(|batch| &batch.rows).collect();
+        let options = arrow::array::RecordBatchOptions::new().with_row_count(Some(range.len()));
+        let rows = gather_columns(&batches, &self.window.locations[range], &columns)
+            .and_then(|columns| Ok(RecordBatch::try_new_with_options(self.snapshot.schema().clone(), columns, &options)?));
+        Some(rows.map(|rows| ChangeBatch::with_weights(rows, weights)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use arrow::array::StringArray;
+    use rand::{Rng, SeedableRng, rngs::StdRng};
+
+    use super::*;
+    use crate::operators::script::{changes, consolidated, rows_text, schema};
+
+    /// The slow, obvious spine: rows as text with their weights.
+    type Reference = BTreeMap<String, i64>;
+
+    fn random_changes(random: &mut StdRng, append_only: bool, n_rows: usize) -> String {
+        let keys = ["a", "b", "null", "'c d'"];
+        let change = |_| {
+            let weight = if append_only { 1 } else { [-2, -1, 1, 1, 3][random.random_range(0..5)] };
+            let key = keys[random.random_range(0..4)];
+            format!("{weight:+} {key} {} {}", random.random_range(0..3), random.random_range(0..20))
+        };
+        (0..n_rows).map(change).collect::<Vec<_>>().join(" | ")
+    }
+
+    fn add(reference: &mut Reference, batch: &ChangeBatch) {
+        for (row, weight) in consolidated(std::slice::from_ref(batch)) {
+            *reference.entry(row).or_insert(0) += weight;
+        }
+        reference.retain(|_, weight| *weight != 0);
+    }
+
+    fn looked_up(spine: &Spine, key: Option<&str>, number: i64) -> Reference {
+        let keys: [ArrayRef; 2] = [Arc::new(StringArray::from(vec![key])), Arc::new(Int64Array::from(vec![number]))];
+        let matches = spine.lookup(&keys).expect("the lookup succeeds");
+        let rows = spine.gather(&matches.location, &[0, 1, 2]).expect("the rows are there");
+        consolidated(&[ChangeBatch::new(rows, matches.weight.into())])
+    }
+
+    fn compare_with_reference(append_only: bool, key_columns: Vec<usize>, seed: u64) {
+        let mut random = StdRng::seed_from_u64(seed);
+        let schema = schema("k:text n:int v:int");
+        let mut spine = Spine::new(schema.clone(), key_columns.clone(), append_only);
+        let mut reference = Reference::new();
+        for epoch in 0..60 {
+            let n_rows = [1, 3, 40, 300][random.random_range(0..4)];
+            let batch = changes(&schema, &random_changes(&mut random, append_only, n_rows));
+            spine.insert(epoch, &batch).expect("it inserts");
+            add(&mut reference, &batch);
+            if key_columns == [0, 1] {
+                for key in [Some("a"), Some("c d"), None] {
+                    let prefix = key.map_or("null 1 ".into(), |key| if key == "a" { "a 1 ".into() } else { format!("'{key}' 1 ") });
+                    let expected: Reference = reference.iter().filter(|(row, _)| row.starts_with(&prefix)).map(|(row, w)| (row.clone(), *w)).collect();
+                    assert_eq!(looked_up(&spine, key, 1), expected, "seed {seed}, epoch {epoch}, {key:?}");
+                }
+            }
+            let batches = spine.snapshot().batches().collect::<Result<Vec<_>>>().expect("the snapshot reads");
+            assert_eq!(consolidated(&batches), reference, "seed {seed}, epoch {epoch}");
+            let rows: Vec<String> = batches.iter().flat_map(|batch| rows_text(batch.rows())).collect();
+            assert!(append_only || rows.len() == reference.len(), "a snapshot has each row once");
+        }
+        assert!(append_only || spine.n_rows() <= 4 * reference.len() as u64 + 600, "cancelled rows go away");
+    }
+
+    #[test]
+    fn a_spine_is_the_sum_of_its_insertions() {
+        for seed in 0..8 {
+            compare_with_reference(false, vec![0, 1], seed);
+            compare_with_reference(true, vec![0, 1], seed);
+            compare_with_reference(false, vec![0, 1, 2], seed);
+            compare_with_reference(false, vec![2], seed);
+            compare_with_reference(false, vec![], seed);
+        }
+    }
+
+    #[test]
+    fn what_is_retracted_to_zero_holds_no_memory() {
+        let schema = schema("k:text n:int v:int");
+        let mut spine = Spine::new(schema.clone(), vec![0], false);
+        for epoch in 0..100 {
+            spine.insert(epoch * 2, &changes(&schema, "+ a 1 1 | + b 2 2 | +2 c 3 3")).expect("it inserts");
+            spine.insert(epoch * 2 + 1, &changes(&schema, "- a 1 1 | - b 2 2 | -2 c 3 3")).expect("it inserts");
+        }
+        assert!(spine.n_rows() <= 6, "{} rows", spine.n_rows());
+        assert!(spine.n_bytes() < 4096, "{} bytes", spine.n_bytes());
+    }
+
+    #[test]
+    fn a_tiny_slice_does_not_keep_its_batch() {
+        let schema = schema("k:text");
+        let text = vec!["+ abcdefghijklmnopqrstuvwxyz"; 10_000].join(" | ");
+        let large = changes(&schema, &text);
+        let mut spine = Spine::new(schema, vec![0], true);
+        spine.insert(1, &large.slice(5000, 2)).expect("it inserts");
+        assert!(spine.n_bytes() < 1000, "{} bytes", spine.n_bytes());
+        let held: usize = spine.runs[0].batches.iter().map(|batch| batch.rows.get_array_memory_size()).sum();
+        assert!(held < 4096, "{held} bytes");
+    }
+
+    #[test]
+    fn a_row_is_read_once_per_run_at_most() {
+        let schema = schema("k:int v:int");
+        let mut spine = Spine::new(schema.clone(), vec![0], false);
+        for epoch in 0..50 {
+            let rows: Vec<String> = (0..200).map(|row| format!("+ {} {epoch}", row + 200 * epoch)).collect();
+            spine.insert(epoch, &changes(&schema, &rows.join(" | "))).expect("it inserts");
+        }
+        let matches = spine.lookup(&[Arc::new(Int64Array::from(vec![777, -1, 777]))]).expect("the lookup succeeds");
+        assert_eq!((matches.probe_row.len(), matches.n_rows_read), (2, 2));
+        let mut rows = matches.probe_row.clone();
+        rows.sort_unstable();
+        assert_eq!(rows, [0, 2]);
+    }
+}

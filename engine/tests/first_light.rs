@@ -1,0 +1,91 @@
+//! The whole way, embedded: rows in, a view kept current, reads at one epoch, a restart.
+
+use arrow::util::pretty::pretty_format_batches;
+use thalweg_engine::Engine;
+use thalweg_engine::config::{Config, Driver};
+use thalweg_engine::plan::statement::Statement;
+use futures::StreamExt;
+
+struct Db(Engine);
+
+impl Db {
+    async fn open(data: &std::path::Path, driver: Driver) -> Self {
+        let config = Config { data: data.display().to_string(), driver, ..Config::default() };
+        Self(Engine::open(config).await.expect("the folder is ours"))
+    }
+
+    /// Runs statements; the text of the last one's rows, sorted, or of its error.
+    async fn run(&self, sql: &str) -> String {
+        let mut shown = String::new();
+        for parsed in self.0.parse(sql).expect("the statements parse") {
+            shown = match &parsed.statement {
+                Statement::Query(query) => self.rows(query).await,
+                Statement::Insert(_) | Statement::Update(_) | Statement::Delete(_) => match self.0.write(&parsed.statement, None).await {
+                    Ok(written) => format!("{} rows", written.n_rows),
+                    Err(error) => format!("{} {error}", error.sqlstate),
+                },
+                Statement::WaitFor { name } => format!("{:?}", self.0.wait_for(name).await),
+                _ => match self.0.define(&parsed).await {
+                    Ok(done) => done.tag.to_string(),
+                    Err(error) => format!("{} {error}", error.sqlstate),
+                },
+            };
+        }
+        shown
+    }
+
+    async fn rows(&self, query: &datafusion::sql::sqlparser::ast::Query) -> String {
+        let mut rows = match self.0.query(query, None).await {
+            Ok(rows) => rows,
+            Err(error) => return format!("{} {error}", error.sqlstate),
+        };
+        let mut batches = Vec::new();
+        while let Some(batch) = rows.stream.next().await {
+            batches.push(batch.expect("the query runs"));
+        }
+        let text = pretty_format_batches(&batches).expect("batches print").to_string();
+        let mut lines: Vec<String> = text.lines().filter(|line| line.starts_with("| ")).skip(1).map(|line| line.trim_matches('|').split_whitespace().collect::<Vec<_>>().join(" ")).collect();
+        lines.sort();
+        lines.join("; ")
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_view_follows_its_table_through_a_restart() {
+    for driver in [Driver::Timely, Driver::Sequential] {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let db = Db::open(folder.path(), driver).await;
+        assert_eq!(db.run("CREATE TABLE t (k int PRIMARY KEY, g text, v bigint)").await, "CREATE TABLE");
+        assert_eq!(db.run("INSERT INTO t VALUES (1, 'a', 10), (2, 'a', 20), (3, 'b', 5)").await, "3 rows");
+        let create = "CREATE MATERIALIZED VIEW s AS SELECT g, count(*) AS n, sum(v) AS total, max(v) AS top FROM t GROUP BY g";
+        assert_eq!(db.run(create).await, "CREATE MATERIALIZED VIEW");
+        assert_eq!(db.run("SELECT * FROM s").await, "a | 2 | 30 | 20; b | 1 | 5 | 5");
+        assert_eq!(db.run("INSERT INTO t VALUES (1, 'x', 0)").await, "23505 duplicate key value violates unique constraint \"t_pkey\"");
+        assert_eq!(db.run("INSERT INTO t VALUES (1, 'x', 7) ON CONFLICT (k) DO UPDATE SET v = t.v + excluded.v").await, "1 rows");
+        assert_eq!(db.run("DELETE FROM t WHERE g = 'b'").await, "1 rows");
+        assert_eq!(db.run("UPDATE t SET g = 'c' WHERE k = 2").await, "1 rows");
+        assert_eq!(db.run("SELECT * FROM s").await, "a | 1 | 17 | 17; c | 1 | 20 | 20");
+        assert_eq!(db.run("CREATE MATERIALIZED VIEW w AS SELECT g, total, rank() OVER (ORDER BY total) AS r FROM s").await, "CREATE MATERIALIZED VIEW");
+        assert_eq!(db.run("SELECT * FROM w").await, "a | 17 | 1; c | 20 | 2");
+        db.0.shutdown().await.expect("it stops");
+        let db = Db::open(folder.path(), driver).await;
+        assert_eq!(db.run("SELECT * FROM w").await, "a | 17 | 1; c | 20 | 2");
+        assert_eq!(db.run("INSERT INTO t VALUES (9, 'c', 1)").await, "1 rows");
+        assert_eq!(db.run("SELECT * FROM w").await, "a | 17 | 1; c | 21 | 2");
+        assert_eq!(db.run("DROP TABLE t").await.get(..5), Some("2BP01"));
+        assert_eq!(db.run("DROP TABLE t CASCADE").await, "DROP TABLE");
+        assert_eq!(db.run("SELECT * FROM w").await, "42P01 relation \"w\" does not exist");
+        db.0.shutdown().await.expect("it stops");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bounded_source_is_read_to_its_end() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let db = Db::open(folder.path(), Driver::Timely).await;
+    assert_eq!(db.run("CREATE STREAM bid WITH (connector = 'nexmark', table = 'bid', events = 100000)").await, "CREATE STREAM");
+    db.run("CREATE MATERIALIZED VIEW n AS SELECT count(*) AS n FROM bid; WAIT FOR n").await;
+    assert_eq!(db.run("SELECT * FROM n").await, "92000");
+    assert_eq!(db.run("SELECT count(*) FROM bid").await, "92000");
+    db.0.shutdown().await.expect("it stops");
+}
