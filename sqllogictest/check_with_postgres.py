@@ -11,6 +11,7 @@ What Postgres lacks is rewritten: WATERMARK FOR, WITH (…), TUMBLE/HOP/CUMULATE
 WAIT FOR. Exit status 1 when an answer differs.
 """
 import argparse
+import io
 import os
 import pathlib
 import re
@@ -87,48 +88,35 @@ $$ SELECT s FROM generate_series(date_bin(slide, ts, timestamp '1970-01-01') - s
 """
 
 
+RELATION = r"(?:TABLE\s+)?(?P<table>[\w\"$]+)\s*,\s*(?:DESCRIPTOR\s*\(\s*(?P<described>\w+)\s*\)|(?P<column>\w+))"
+INTERVAL = r"INTERVAL\s+'[^']*'(?:\s+(?:SECOND|MINUTE|HOUR|DAY)S?)?"
+CLAUSES = "WHERE|GROUP|ORDER|JOIN|LEFT|RIGHT|FULL|INNER|CROSS|ON|LIMIT|UNION|HAVING|EMIT"
+WINDOW = re.compile(
+    rf"(?P<kind>TUMBLE|HOP|CUMULATE)\s*\(\s*{RELATION}\s*,\s*(?P<first>{INTERVAL})(?:\s*,\s*(?P<second>{INTERVAL}))?\s*\)"
+    rf"(?P<alias>\s+(?:AS\s+)?(?!{CLAUSES})\w+)?",
+    re.IGNORECASE,
+)
+
+
 def rewrite_windows(sql):
-    """TUMBLE(t, ts, INTERVAL 's') and its sisters in FROM; both spellings, null times in no window."""
-    argument = r"(?:TABLE\s+)?([\w\"$]+)\s*,\s*(?:DESCRIPTOR\s*\(\s*(\w+)\s*\)|(\w+))\s*,\s*"
-    interval = r"(INTERVAL\s+'[^']*'(?:\s+(?:SECOND|MINUTE|HOUR|DAY)S?)?)"
+    """TUMBLE(t, ts, INTERVAL 's') and its sisters in FROM, in both spellings; a null time is in no window."""
 
-    def tumble(match):
-        table, descriptor, plain, size = match.groups()
-        ts = descriptor or plain
-        return (f"(SELECT *, tumble_start({ts}, {size}) AS window_start, tumble_start({ts}, {size}) + {size} AS window_end"
-                f" FROM {table} WHERE {ts} IS NOT NULL)")
+    def subquery(match):
+        table, ts, first, second = match["table"], match["described"] or match["column"], match["first"], match["second"]
+        kind = match["kind"].upper()
+        if kind == "TUMBLE":
+            rows = (f"SELECT *, tumble_start({ts}, {first}) AS window_start, tumble_start({ts}, {first}) + {first} AS window_end"
+                    f" FROM {table} WHERE {ts} IS NOT NULL")
+        elif kind == "HOP":
+            rows = (f"SELECT {table}.*, window_start, window_start + {second} AS window_end"
+                    f" FROM {table}, hop_starts({ts}, {first}, {second}) AS window_start")
+        else:
+            start = f"tumble_start({ts}, {second})"
+            rows = (f"SELECT {table}.*, {start} AS window_start, window_end"
+                    f" FROM {table}, generate_series({start} + {first}, {start} + {second}, {first}) AS window_end WHERE {ts} < window_end")
+        return f"({rows}){match['alias'] or ' AS windowed'}"
 
-    def hop(match):
-        table, descriptor, plain, slide, size = match.groups()
-        ts = descriptor or plain
-        return (f"(SELECT {table}.*, window_start, window_start + {size} AS window_end FROM {table},"
-                f" hop_starts({ts}, {slide}, {size}) AS window_start)")
-
-    def cumulate(match):
-        table, descriptor, plain, step, size = match.groups()
-        ts = descriptor or plain
-        return (f"(SELECT {table}.*, tumble_start({ts}, {size}) AS window_start, window_end FROM {table},"
-                f" generate_series(tumble_start({ts}, {size}) + {step}, tumble_start({ts}, {size}) + {size}, {step}) AS window_end"
-                f" WHERE {ts} < window_end)")
-
-    alias = r"\s*\)(\s+(?:AS\s+)?(?!WHERE|GROUP|ORDER|JOIN|LEFT|RIGHT|FULL|INNER|CROSS|ON|LIMIT|UNION|HAVING|EMIT)\w+)?"
-
-    def with_alias(function, name):
-        def replace(match):
-            alias_text = match.group(match.lastindex) if match.re.groups == match.lastindex else None
-            groups = match.groups()[:-1]
-
-            class Part:
-                def groups(self):
-                    return groups
-            return function(Part()) + (groups and match.groups()[-1] or f" AS {name}")
-        return replace
-
-    flags = re.IGNORECASE
-    sql = re.sub(r"TUMBLE\s*\(\s*" + argument + interval + alias, with_alias(tumble, "tumble_"), sql, flags=flags)
-    two = interval + r"\s*,\s*" + interval
-    sql = re.sub(r"HOP\s*\(\s*" + argument + two + alias, with_alias(hop, "hop_"), sql, flags=flags)
-    return re.sub(r"CUMULATE\s*\(\s*" + argument + two + alias, with_alias(cumulate, "cumulate_"), sql, flags=flags)
+    return WINDOW.sub(subquery, sql)
 
 
 def rewrite(sql):
@@ -189,10 +177,6 @@ class Databases:
         connection.close()
 
 
-class Text(Exception):
-    """A failure to report."""
-
-
 def cell(value):
     return "NULL" if value is None else ("(empty)" if value == "" else value)
 
@@ -206,15 +190,13 @@ def run_statement(cursor, sql):
     copy = re.match(r"\s*COPY\b", sql, re.IGNORECASE)
     if copy and re.search(r"FROM\s+STDIN", sql, re.IGNORECASE):
         statement, _, data = sql.partition(";\n")
-        import io
         cursor.copy_expert(statement, io.StringIO(data.rstrip("\n") + "\n"))
         return None, "", cursor.rowcount
     if copy:
-        import io
         out = io.StringIO()
         cursor.copy_expert(sql.rstrip("; \n"), out)
         return [[line] for line in out.getvalue().splitlines()], "T", 0
-    cursor.execute(sql.replace("%", "%%") if False else sql)
+    cursor.execute(sql)
     if cursor.description is None:
         return None, "", cursor.rowcount
     letters = "".join(QUERY_KINDS.get(column.type_code, "T") for column in cursor.description)

@@ -17,7 +17,7 @@ use sqllogictest::{DefaultColumnType, MakeConnection, Record, RecordOutput, Runn
 use crate::connection::{Connection, Error, SharedServer};
 use crate::mode::Mode;
 use crate::oracle::Oracle;
-use crate::server::{Program, Server};
+use crate::server::{DATA_FOLDER, Program, Server};
 
 /// What running a file did.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
@@ -34,9 +34,9 @@ pub struct Report {
 pub async fn run(program: Program, file: &Path, mode: Mode) -> Result<Report, String> {
     let records = parse_file::<DefaultColumnType>(file).map_err(|error| error.to_string())?;
     let folder = tempfile::tempdir().map_err(|error| format!("no temporary folder: {error}"))?;
-    let server = Server::start(program, folder.path(), mode).map_err(|error| error.to_string())?;
+    let server = Server::start(program, folder.path(), mode.server_flags()).map_err(|error| error.to_string())?;
     let server: SharedServer = Arc::new(Mutex::new(server));
-    let result = Script::new(server.clone(), mode).run_all(records).await;
+    let result = Script::new(server.clone(), &folder.path().join(DATA_FOLDER), mode).run_all(records).await;
     result.map_err(|failure| {
         let log = server.lock().expect("no holder of the server panics").log_tail();
         if log.is_empty() { failure } else { format!("{failure}\nthe server's log ends:\n{log}") }
@@ -69,10 +69,10 @@ struct Script {
 }
 
 impl Script {
-    fn new(server: SharedServer, mode: Mode) -> Self {
+    fn new(server: SharedServer, data: &Path, mode: Mode) -> Self {
         let n_transactions = Arc::new(AtomicUsize::new(0));
         let runner = Runner::new(Connections { server: server.clone(), n_transactions: n_transactions.clone() });
-        let oracle = Oracle::new(Connection::new(server.clone(), Arc::default()));
+        let oracle = Oracle::new(Connection::new(server.clone(), Arc::default()), data);
         Self { server, mode, runner, n_transactions, oracle, report: Report::default() }
     }
 

@@ -4,14 +4,16 @@
 //! process is gone.
 
 use std::fs::File;
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, Lines, Read};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdout, Command, Stdio};
 
 use crate::connection::Error;
-use crate::mode::Mode;
 
-/// How the server is started: a program and the arguments before `serve`'s own.
+/// Where below its folder a server keeps its data.
+pub const DATA_FOLDER: &str = "data";
+
+/// What is started as the server.
 #[derive(Debug, Clone)]
 pub struct Program {
     /// The executable.
@@ -22,7 +24,7 @@ pub struct Program {
 pub struct Server {
     program: Program,
     folder: PathBuf,
-    mode: Mode,
+    flags: Vec<String>,
     generation: u64,
     child: Child,
     pg_port: u16,
@@ -30,25 +32,25 @@ pub struct Server {
 }
 
 impl Program {
-    /// `THALWEG_BIN` when set, else this very executable, which is a server when its first argument is `serve`: so what is
-    /// tested is never older than the sources.
-    pub fn from_environment() -> Self {
-        let path = std::env::var_os("THALWEG_BIN").map(PathBuf::from);
-        Self { path: path.unwrap_or_else(|| std::env::current_exe().expect("a running process has an executable")) }
+    /// `$THALWEG_BIN` when set, else this crate's own executable at `runner`, which is a server when its first argument is
+    /// `serve`: Cargo builds it with the tests, so what is tested is never older than the sources.
+    pub fn from_environment(runner: impl Into<PathBuf>) -> Self {
+        Self { path: std::env::var_os("THALWEG_BIN").map_or_else(|| runner.into(), PathBuf::from) }
     }
 }
 
 impl Server {
-    /// Starts a server that keeps everything under `folder`.
-    pub fn start(program: Program, folder: &Path, mode: Mode) -> Result<Self, Error> {
-        let (child, pg_port, http_port) = spawn(&program, folder, mode)?;
-        Ok(Self { program, folder: folder.to_owned(), mode, generation: 0, child, pg_port, http_port })
+    /// Starts a server that works in `folder` and keeps its data there, with these further flags of `thalweg serve`.
+    pub fn start(program: Program, folder: &Path, flags: &[&str]) -> Result<Self, Error> {
+        let flags: Vec<String> = flags.iter().map(ToString::to_string).collect();
+        let (child, pg_port, http_port) = spawn(&program, folder, &flags)?;
+        Ok(Self { program, folder: folder.to_owned(), flags, generation: 0, child, pg_port, http_port })
     }
 
     /// `kill -9`, then a start on the same data.
     pub fn kill_and_restart(&mut self) -> Result<(), Error> {
         self.kill();
-        (self.child, self.pg_port, self.http_port) = spawn(&self.program, &self.folder, self.mode)?;
+        (self.child, self.pg_port, self.http_port) = spawn(&self.program, &self.folder, &self.flags)?;
         self.generation += 1;
         Ok(())
     }
@@ -100,15 +102,15 @@ fn log_file(folder: &Path) -> PathBuf {
 }
 
 /// Starts the process and reads the ports that it tells.
-fn spawn(program: &Program, folder: &Path, mode: Mode) -> Result<(Child, u16, u16), Error> {
+fn spawn(program: &Program, folder: &Path, flags: &[String]) -> Result<(Child, u16, u16), Error> {
     let told = |error: std::io::Error| Error::new(format!("{} does not start: {error}", program.path.display()));
     let log = File::options().create(true).append(true).open(log_file(folder)).map_err(told)?;
     let mut child = Command::new(&program.path)
         .arg("serve")
         .arg("--data")
-        .arg(folder.join("data"))
+        .arg(folder.join(DATA_FOLDER))
         .args(["--pg", "127.0.0.1:0", "--http", "127.0.0.1:0"])
-        .args(mode.server_flags())
+        .args(flags)
         .current_dir(folder)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
@@ -116,24 +118,32 @@ fn spawn(program: &Program, folder: &Path, mode: Mode) -> Result<(Child, u16, u1
         .spawn()
         .map_err(told)?;
     let mut lines = BufReader::new(child.stdout.take().expect("stdout is piped")).lines();
-    let (mut pg_port, mut http_port) = (None, None);
-    while pg_port.is_none() || http_port.is_none() {
-        let Some(Ok(line)) = lines.next() else {
-            let status = child.wait().map_err(told)?;
-            let log = std::fs::read_to_string(log_file(folder)).unwrap_or_default();
-            return Err(Error::new(format!("the server ended at its start ({status}):\n{log}")));
-        };
-        pg_port = pg_port.or_else(|| port_after(&line, "postgres://"));
-        http_port = http_port.or_else(|| port_after(&line, "http://"));
-    }
+    let ports = read_ports(&mut lines);
+    let Some((pg_port, http_port)) = ports else {
+        let status = child.wait().map_err(told)?;
+        let log = std::fs::read_to_string(log_file(folder)).unwrap_or_default();
+        return Err(Error::new(format!("the server ended at its start ({status}):\n{log}")));
+    };
     // What else it prints must not fill the pipe.
     std::thread::spawn(move || lines.for_each(drop));
-    Ok((child, pg_port.expect("found above"), http_port.expect("found above")))
+    Ok((child, pg_port, http_port))
 }
 
-/// The port of the first `scheme…:port` in a line.
-fn port_after(line: &str, scheme: &str) -> Option<u16> {
-    let address = line.split(scheme).nth(1)?;
-    let digits: String = address.split(':').nth(1)?.chars().take_while(char::is_ascii_digit).collect();
+/// The ports in the lines that a server prints once it listens: `psql -h … -p PORT …` and `curl http://…:PORT/…`. `None` when
+/// it ends before.
+fn read_ports(lines: &mut Lines<BufReader<ChildStdout>>) -> Option<(u16, u16)> {
+    let (mut pg_port, mut http_port) = (None, None);
+    loop {
+        let line = lines.next()?.ok()?;
+        pg_port = pg_port.or_else(|| number_after(&line, " -p "));
+        http_port = http_port.or_else(|| number_after(line.split("http://").nth(1)?, ":"));
+        if let (Some(pg_port), Some(http_port)) = (pg_port, http_port) {
+            return Some((pg_port, http_port));
+        }
+    }
+}
+
+fn number_after(line: &str, mark: &str) -> Option<u16> {
+    let digits: String = line.split(mark).nth(1)?.chars().take_while(char::is_ascii_digit).collect();
     digits.parse().ok()
 }

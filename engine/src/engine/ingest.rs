@@ -8,7 +8,7 @@ use catalog::{Column, Definition, Object, ObjectId};
 use std::sync::Arc;
 
 use super::{Core, Engine, Transaction};
-use crate::decode::{CsvHeader, DecodeFailure, Decoder, Format, decode_error_batch};
+use crate::decode::{CsvHeader, DecodeFailure, Decoder, Format, decode_error_rows};
 use crate::error::sqlstate;
 use crate::plan::statement::{CopyFormat, CopyIn, Name};
 use crate::sequencer::Request;
@@ -102,7 +102,7 @@ impl Ingest {
             writes.push((self.target.id, Write::Insert(self.widen(&batch).await?, OnConflict::Fail)));
         }
         if let (Definition::Stream { errors, .. }, false) = (&self.target.definition, self.failures.is_empty()) {
-            let rows = decode_error_batch(&self.failures, self.core.clock.now_us());
+            let rows = decode_error_rows(&self.failures, self.core.clock.now_us());
             writes.push((*errors, Write::Insert(rows, OnConflict::Fail)));
         }
         let epoch = match transaction {

@@ -116,3 +116,9 @@ impl Core {
         Ok(WrittenRelation { schema, before, effects: Vec::new(), table })
     }
 }
+
+impl std::fmt::Debug for Transaction {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Transaction").field("n_written", &self.written.len()).finish_non_exhaustive()
+    }
+}

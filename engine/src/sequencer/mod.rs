@@ -27,7 +27,7 @@ use crate::command::{Command, EpochInputs};
 use crate::error::sqlstate;
 use crate::log::{Effect, EpochRecord, Log, Replay, SourceSpan};
 use crate::metrics::Registry;
-use crate::decode::decode_error_batch;
+use crate::decode::decode_error_rows;
 use crate::source::SourceSpec;
 use crate::state::key::hash_rows;
 use crate::time::ReadClock;
@@ -307,7 +307,7 @@ impl Sequencer {
         let now_us = self.wall_clock.now_us();
         for (index, failure) in &batch.errors {
             let Some(errors) = outputs.get(*index).copied().flatten().and_then(|relation| self.relations.get(&relation)?.errors) else { continue };
-            let rows = decode_error_batch(std::slice::from_ref(failure), now_us);
+            let rows = decode_error_rows(std::slice::from_ref(failure), now_us);
             self.pending.effects.push(Effect { relation: errors, changes: ChangeBatch::inserts(rows) });
         }
     }

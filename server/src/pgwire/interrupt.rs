@@ -1,0 +1,78 @@
+//! What can stop a running statement.
+
+use std::time::Duration;
+
+use engine::Error;
+use engine::error::sqlstate;
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep_until};
+
+use super::connection::{Fault, Input};
+use crate::shutdown::Shutdown;
+
+/// Watches for everything that stops a statement.
+#[derive(Debug)]
+pub struct Interrupt {
+    cancel_requests: watch::Receiver<u64>,
+    shutdown: Shutdown,
+    deadline: Option<Instant>,
+}
+
+impl Interrupt {
+    /// A watch over one connection's statements.
+    pub fn new(cancel_requests: watch::Receiver<u64>, shutdown: Shutdown) -> Self {
+        Self { cancel_requests, shutdown, deadline: None }
+    }
+
+    /// A message begins: a cancel request that came while nothing ran is forgotten.
+    pub fn begin_message(&mut self) {
+        self.cancel_requests.borrow_and_update();
+    }
+
+    /// A statement begins, which may take so long.
+    pub fn begin_statement(&mut self, timeout: Option<Duration>) {
+        self.deadline = timeout.map(|timeout| Instant::now() + timeout);
+    }
+
+    /// Runs `work` until it is done or something stops it. Stopped work is dropped, which stops its tasks.
+    pub async fn guard<T>(&mut self, input: &mut Input, work: impl Future<Output = T>) -> Result<T, Fault> {
+        tokio::select! {
+            biased;
+            fault = self.interrupted(input) => Err(fault),
+            done = work => Ok(done),
+        }
+    }
+
+    async fn interrupted(&mut self, input: &mut Input) -> Fault {
+        tokio::select! {
+            fault = self.without_client() => fault,
+            () = input.client_left() => Fault::ClientLeft,
+        }
+    }
+
+    /// Returns when something else than the client's leaving stops the statement.
+    pub async fn without_client(&mut self) -> Fault {
+        let canceled = |why: &str| Fault::Statement(Error::new(sqlstate::QUERY_CANCELED, format!("canceling statement due to {why}")));
+        let timeout = async {
+            match self.deadline {
+                Some(deadline) => sleep_until(deadline).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = self.shutdown.wait() => shutting_down(),
+            _ = self.cancel_requests.changed() => canceled("user request"),
+            () = timeout => canceled("statement timeout"),
+        }
+    }
+
+    /// Returns when the server stops.
+    pub async fn shutdown(&self) -> Fault {
+        self.shutdown.wait().await;
+        shutting_down()
+    }
+}
+
+fn shutting_down() -> Fault {
+    Fault::Connection(Error::new(sqlstate::ADMIN_SHUTDOWN, "terminating connection because the server is shutting down"))
+}

@@ -1,0 +1,111 @@
+//! The simple query message, and the pump that sends rows as they are computed.
+//!
+//! Statements run one after another and each answers before the next begins, so what was answered stays answered when a later
+//! one fails. A failing message ends with its error; its writes are dropped by the session.
+
+use bytes::BytesMut;
+use engine::Result;
+use engine::engine::Notice;
+use engine::plan::statement::Parsed;
+use pgwire::messages::PgWireBackendMessage;
+use pgwire::messages::response::EmptyQueryResponse;
+
+use super::connection::{Client, FLUSH_BYTES, Fault};
+use super::messages::{command_complete, notice_response, put_data_rows, row_description};
+use crate::session::Outcome;
+use crate::session::rows::RowStream;
+
+/// Rows encoded between two looks at the socket and at what may stop the statement: some milliseconds of work.
+const ROWS_AT_ONCE: usize = 1024;
+
+impl Client {
+    /// Serves a Query message, but for its ReadyForQuery.
+    pub(super) async fn simple_query(&mut self, sql: &str) -> Result<(), Fault> {
+        let statements = self.session.parse(sql)?;
+        if statements.is_empty() {
+            return self.output.put(&PgWireBackendMessage::EmptyQueryResponse(EmptyQueryResponse::new()));
+        }
+        self.session.begin_message(statements.len());
+        for parsed in &statements {
+            let outcome = self.run_statement(parsed).await?;
+            self.answer(outcome, Heading::RowDescription).await?;
+        }
+        let ended = self.session.end_message();
+        self.interrupt.guard(&mut self.input, ended).await??;
+        Ok(())
+    }
+
+    /// Runs a statement until it has an outcome, or something stops it.
+    pub(super) async fn run_statement(&mut self, parsed: &Parsed) -> Result<Outcome, Fault> {
+        self.interrupt.begin_statement(self.session.settings.statement_timeout());
+        let running = self.session.run(parsed);
+        Ok(self.interrupt.guard(&mut self.input, running).await??)
+    }
+
+    /// Sends what a statement answers with.
+    pub(super) async fn answer(&mut self, outcome: Outcome, heading: Heading) -> Result<(), Fault> {
+        match outcome {
+            Outcome::Empty => self.output.put(&PgWireBackendMessage::EmptyQueryResponse(EmptyQueryResponse::new())),
+            Outcome::Done { tag, notices } => {
+                self.notify(&notices)?;
+                self.output.put(&command_complete(tag))
+            }
+            Outcome::Rows { schema, rows, tag, notices } => {
+                self.notify(&notices)?;
+                if heading == Heading::RowDescription {
+                    self.output.put(&row_description(&schema))?;
+                }
+                let n_rows = self.pump(rows, put_data_rows).await?;
+                self.output.put(&command_complete(tag.after(n_rows)))
+            }
+            Outcome::CopyIn(copying) => Box::pin(self.copy_in(copying)).await,
+            Outcome::CopyOut { schema, rows, format } => Box::pin(self.copy_out(&schema, rows, &format)).await,
+        }
+    }
+
+    /// Sends rows as they come, encoded by `put`. Returns how many.
+    pub(super) async fn pump(
+        &mut self,
+        mut rows: RowStream,
+        put: impl Fn(&mut BytesMut, &arrow::array::RecordBatch) -> Result<()>,
+    ) -> Result<u64, Fault> {
+        let mut n_rows = 0;
+        loop {
+            let batch = match rows.try_next() {
+                Some(batch) => batch?,
+                None => {
+                    // Nothing to add right now: what is there leaves before we wait.
+                    self.send().await?;
+                    match self.interrupt.guard(&mut self.input, rows.next()).await? {
+                        Some(batch) => batch?,
+                        None => return Ok(n_rows),
+                    }
+                }
+            };
+            n_rows += batch.num_rows() as u64;
+            for start in (0..batch.num_rows()).step_by(ROWS_AT_ONCE) {
+                put(&mut self.output.buffer, &batch.slice(start, ROWS_AT_ONCE.min(batch.num_rows() - start)))?;
+                if self.output.buffer.len() >= FLUSH_BYTES {
+                    self.send().await?;
+                }
+            }
+        }
+    }
+
+    /// Flushes, unless something stops the statement first: a client that does not read must not keep it alive.
+    pub(super) async fn send(&mut self) -> Result<(), Fault> {
+        let flushed = self.output.flush();
+        Ok(self.interrupt.guard(&mut self.input, flushed).await??)
+    }
+
+    fn notify(&mut self, notices: &[Notice]) -> Result<(), Fault> {
+        notices.iter().try_for_each(|notice| self.output.put(&notice_response(notice)))
+    }
+}
+
+/// Whether rows are announced with a RowDescription; in the extended protocol Describe did so.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Heading {
+    RowDescription,
+    Described,
+}

@@ -1,0 +1,127 @@
+//! Starts the server's parts, and stops them in the right order.
+//!
+//! Three kinds of threads: those of the engine's dataflow, those that serve sockets, and those that run queries. A query that
+//! computes for minutes holds one of the last only.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use engine::{Engine, Error, Result};
+use tokio::net::TcpListener;
+use tokio::runtime::{Builder, Runtime};
+use tokio::sync::Semaphore;
+use tracing::{info, warn};
+
+use crate::config::{Config, given_path};
+use crate::http;
+use crate::pgwire::cancel::CancelRegistry;
+use crate::pgwire::listener::{self, Shared};
+use crate::session::settings::Settings;
+use crate::shutdown::Shutdown;
+
+/// Threads that serve sockets: they only encode and decode.
+const SOCKET_THREADS: usize = 2;
+/// Stops waiting for the engine after this long; what is acknowledged is durable anyway.
+const ENGINE_SHUTDOWN: Duration = Duration::from_secs(5);
+
+/// A server that listens.
+pub struct Server {
+    /// Where Postgres clients connect.
+    pub pg: SocketAddr,
+    /// Where HTTP clients connect.
+    pub http: SocketAddr,
+    listeners: Listeners,
+    shared: Shared,
+    config: Config,
+}
+
+struct Listeners {
+    pg: TcpListener,
+    http: TcpListener,
+}
+
+/// The runtime that serves sockets.
+pub fn socket_runtime() -> std::io::Result<Runtime> {
+    Builder::new_multi_thread().worker_threads(SOCKET_THREADS).thread_name("socket").enable_all().build()
+}
+
+/// The runtime that runs queries.
+pub fn query_runtime(config: &Config) -> std::io::Result<Runtime> {
+    Builder::new_multi_thread().worker_threads(config.query_threads.max(1)).thread_name("query").enable_all().build()
+}
+
+/// Runs a server until SIGTERM or Ctrl-C.
+pub fn run(config: Config) -> Result<()> {
+    config.check().map_err(|message| Error::new("22023", message))?;
+    let (sockets, queries) = (socket_runtime()?, query_runtime(&config)?);
+    let shutdown = Shutdown::default();
+    let served = sockets.block_on(async {
+        shutdown.on_signals()?;
+        let server = Server::start(config, queries.handle().clone(), shutdown).await?;
+        server.announce()?;
+        server.serve().await
+    });
+    // A computation that does not yield must not keep the process from ending.
+    queries.shutdown_background();
+    sockets.shutdown_timeout(Duration::from_secs(1));
+    served
+}
+
+impl Server {
+    /// Opens the data, then the sockets: a client that can connect can work.
+    pub async fn start(config: Config, queries: tokio::runtime::Handle, shutdown: Shutdown) -> Result<Self> {
+        let engine = Engine::open(config.engine()).await?;
+        let mut settings = Settings::default();
+        settings.set_initial("statement_timeout", &config.statement_timeout_ms.to_string())?;
+        let shared = Shared {
+            engine,
+            queries,
+            cancel: CancelRegistry::default(),
+            shutdown,
+            settings,
+            startup_timeout: Duration::from_secs(config.startup_timeout_s),
+            slots: Arc::new(Semaphore::new(config.max_connections)),
+        };
+        let listeners = Listeners { pg: listen(config.pg, "pg").await?, http: listen(config.http, "http").await? };
+        let (pg, http) = (listeners.pg.local_addr()?, listeners.http.local_addr()?);
+        Ok(Self { pg, http, listeners, shared, config })
+    }
+
+    /// Prints how to connect, and writes the ready file.
+    fn announce(&self) -> Result<()> {
+        let (pg, http) = (self.pg, self.http);
+        println!("Thalweg {} is ready, with its data in {}", env!("CARGO_PKG_VERSION"), self.config.data);
+        println!("  psql -h {} -p {} -U thalweg", pg.ip(), pg.port());
+        println!("  curl http://{http}/health");
+        info!(%pg, %http, data = self.config.data, "listening");
+        let Some(path) = given_path(&self.config.ready_file) else { return Ok(()) };
+        let addresses = serde_json::json!({"pg": pg.to_string(), "http": http.to_string(), "pid": std::process::id()});
+        // Written aside and renamed, so that whoever waits for the file never reads half of it.
+        let aside = path.with_extension("part");
+        std::fs::write(&aside, format!("{addresses}\n"))?;
+        Ok(std::fs::rename(&aside, &path)?)
+    }
+
+    /// Serves until the shutdown starts, then ends: no new clients, the last words to the old ones, then the engine.
+    pub async fn serve(self) -> Result<()> {
+        let Self { listeners, shared, config, .. } = self;
+        let pg = tokio::spawn(listener::serve(listeners.pg, shared.clone()));
+        let http = tokio::spawn(http::serve(listeners.http, shared.clone(), config));
+        for (name, part) in [("pg", pg), ("http", http)] {
+            part.await.map_err(|error| Error::internal(format!("the {name} listener ended by a panic: {error}")))?;
+        }
+        match tokio::time::timeout(ENGINE_SHUTDOWN, shared.engine.shutdown()).await {
+            Ok(stopped) => stopped?,
+            Err(_) => warn!("the engine did not stop in time; what is acknowledged is durable and will be replayed"),
+        }
+        info!("stopped");
+        Ok(())
+    }
+}
+
+async fn listen(address: SocketAddr, flag: &str) -> Result<TcpListener> {
+    TcpListener::bind(address).await.map_err(|error| {
+        Error::from(error).with_detail(format!("--{flag} {address}")).with_hint(format!("use another address, or --{flag} {}:0 for any free port", address.ip()))
+    })
+}

@@ -1,0 +1,68 @@
+//! psql as users run it: rows, errors with their caret, `\copy`, exit codes.
+
+mod common;
+
+use std::io::Write;
+use std::process::{Command, Output, Stdio};
+
+use common::TestServer;
+
+/// Runs psql with these arguments and this input, away from the server's threads.
+async fn psql(server: &TestServer, arguments: &[&str], input: &str) -> Output {
+    let mut command = Command::new("psql");
+    command.args(["-X", "-h", &server.pg.ip().to_string(), "-p", &server.pg.port().to_string(), "-U", "thalweg", "-v", "ON_ERROR_STOP=1"]);
+    command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let input = input.to_owned();
+    let run = move || {
+        let mut child = command.spawn().expect("psql is installed");
+        child.stdin.take().expect("piped").write_all(input.as_bytes()).expect("psql reads");
+        child.wait_with_output().expect("psql ends")
+    };
+    tokio::time::timeout(common::PATIENCE, tokio::task::spawn_blocking(run)).await.expect("psql ends in time").expect("no panic")
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn select_1() {
+    let server = TestServer::start().await;
+    let output = psql(&server, &["-c", "SELECT 1 AS one, NULL AS nothing"], "").await;
+    assert_eq!(text(&output.stdout), " one | nothing \n-----+---------\n   1 | \n(1 row)\n\n", "{}", text(&output.stderr));
+    assert!(output.status.success());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_session_knows_about_itself() {
+    let server = TestServer::start().await;
+    let sql = "SELECT current_user, current_database(), current_schema(), version() LIKE 'PostgreSQL 15%', pg_backend_pid() > 0";
+    let output = psql(&server, &["-At", "-c", sql], "").await;
+    assert_eq!(text(&output.stdout), "thalweg|thalweg|public|t|t\n", "{}", text(&output.stderr));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_error_has_its_caret() {
+    let server = TestServer::start().await;
+    let output = psql(&server, &["-c", "SELECT 1; SELECT FROM WHERE"], "").await;
+    let errors = text(&output.stderr);
+    assert!(errors.contains("ERROR:") && errors.contains("LINE 1: SELECT 1; SELECT FROM WHERE") && errors.contains('^'), "{errors}");
+    assert_eq!(output.status.code(), Some(1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn copy_both_ways() {
+    let server = TestServer::start().await;
+    let script = "CREATE TABLE t (a bigint, b text);\n\\copy t from stdin with (format csv)\n1,x\n2,\"y,z\"\n3,\n\\.\n\\copy (select * from t order by a) to stdout with (format csv, header)\n";
+    let output = psql(&server, &["-q"], script).await;
+    assert_eq!(text(&output.stdout), "a,b\n1,x\n2,\"y,z\"\n3,\n", "{}", text(&output.stderr));
+    assert!(output.status.success(), "{}", text(&output.stderr));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_script_with_transactions() {
+    let server = TestServer::start().await;
+    let script = "CREATE TABLE t (a bigint);\nBEGIN;\nINSERT INTO t VALUES (1);\nSELECT a FROM t;\nROLLBACK;\nSELECT count(*) FROM t;\n";
+    let output = psql(&server, &["-At"], script).await;
+    assert_eq!(text(&output.stdout), "CREATE TABLE\nBEGIN\nINSERT 0 1\n1\nROLLBACK\n0\n", "{}", text(&output.stderr));
+}

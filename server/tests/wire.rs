@@ -1,0 +1,297 @@
+//! Statements over the Postgres protocol: answers, tags, transactions, errors, cancel, time-outs, COPY, SUBSCRIBE.
+
+mod common;
+
+use std::time::Duration;
+
+use common::{PATIENCE, RawClient, TestServer, error_field, failing, letters, simple};
+use futures::SinkExt;
+
+async fn session(server: &TestServer) -> RawClient {
+    let mut client = server.raw().await;
+    client.startup(&[("user", "thalweg")]).await;
+    client.until('Z').await;
+    client
+}
+
+fn last_status(messages: &[(char, Vec<u8>)]) -> char {
+    messages.last().expect("ReadyForQuery").1[0] as char
+}
+
+fn tags(messages: &[(char, Vec<u8>)]) -> Vec<String> {
+    let tag = |body: &[u8]| String::from_utf8_lossy(&body[..body.len() - 1]).into_owned();
+    messages.iter().filter(|(letter, _)| *letter == 'C').map(|(_, body)| tag(body)).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_and_empty_queries() {
+    let server = TestServer::start().await;
+    let client = server.connect().await;
+    assert_eq!(simple(&client, "SELECT 1, 'a', NULL").await, ["1|a|NULL", "-- 1"]);
+    assert_eq!(simple(&client, "SELECT 1; SELECT 2").await, ["1", "-- 1", "2", "-- 1"]);
+    let mut raw = session(&server).await;
+    for empty in ["", ";", " ;; ", "-- only a comment"] {
+        raw.query(empty).await;
+        assert_eq!(letters(&raw.until('Z').await), "IZ", "{empty:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn settings() {
+    let server = TestServer::start().await;
+    let client = server.connect().await;
+    assert_eq!(simple(&client, "SET application_name = 'me'; SHOW application_name").await, ["-- 0", "me", "-- 0"]);
+    assert_eq!(simple(&client, "SHOW server_version_num").await[0], "150000");
+    assert_eq!(failing(&client, "SET no_such_setting = 1").await.0, "42704");
+    assert_eq!(failing(&client, "SHOW no_such_setting").await.0, "42704");
+    let mut raw = session(&server).await;
+    raw.query("SET application_name = 'other'").await;
+    let messages = raw.until('Z').await;
+    assert_eq!(letters(&messages), "CSZ");
+    assert_eq!(messages[1].1, b"application_name\0other\0");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn answers_before_an_error_are_kept() {
+    let server = TestServer::start().await;
+    let mut raw = session(&server).await;
+    raw.query("SELECT 1; SELECT * FROM nowhere; SELECT 2").await;
+    let messages = raw.until('Z').await;
+    assert_eq!(letters(&messages), "TDCEZ");
+    assert_eq!(error_field(&messages[3].1, b'C').as_deref(), Some("42P01"));
+    assert_eq!(last_status(&messages), 'I');
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn syntax_errors_point_at_their_place() {
+    let server = TestServer::start().await;
+    let mut raw = session(&server).await;
+    raw.query("SELECT 1; SELEC 2").await;
+    let messages = raw.until('Z').await;
+    assert_eq!(letters(&messages), "EZ");
+    assert_eq!(error_field(&messages[0].1, b'C').as_deref(), Some("42601"));
+    assert_eq!(error_field(&messages[0].1, b'P').as_deref(), Some("11"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tags_tell_what_happened() {
+    let server = TestServer::start().await;
+    let mut raw = session(&server).await;
+    for (sql, tag) in [
+        ("CREATE TABLE t (id bigint PRIMARY KEY, v text)", "CREATE TABLE"),
+        ("INSERT INTO t VALUES (1, 'a'), (2, 'b')", "INSERT 0 2"),
+        ("UPDATE t SET v = 'c' WHERE id = 1", "UPDATE 1"),
+        ("DELETE FROM t WHERE id = 9", "DELETE 0"),
+        ("SELECT * FROM t", "SELECT 2"),
+        ("INSERT INTO t VALUES (3, 'x') RETURNING id", "INSERT 0 1"),
+        ("BEGIN", "BEGIN"),
+        ("COMMIT", "COMMIT"),
+        ("SET statement_timeout = 0", "SET"),
+        ("SHOW statement_timeout", "SHOW"),
+        ("DROP TABLE t", "DROP TABLE"),
+    ] {
+        raw.query(sql).await;
+        let messages = raw.until('Z').await;
+        assert_eq!(tags(&messages), [tag], "{sql}: {messages:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn transaction_blocks() {
+    let server = TestServer::start().await;
+    let mut raw = session(&server).await;
+    let other = server.connect().await;
+    let mut run = async |sql: &str| {
+        raw.query(sql).await;
+        let messages = raw.until('Z').await;
+        let error = messages.iter().find(|(letter, _)| *letter == 'E').and_then(|(_, body)| error_field(body, b'C'));
+        (last_status(&messages), error.unwrap_or_else(|| tags(&messages).join(",")))
+    };
+    let is = |status: char, answer: &str| (status, answer.to_owned());
+    assert_eq!(run("CREATE TABLE t (a bigint)").await, is('I', "CREATE TABLE"));
+    assert_eq!(run("BEGIN").await, is('T', "BEGIN"));
+    assert_eq!(run("INSERT INTO t VALUES (1)").await, is('T', "INSERT 0 1"));
+    assert_eq!(simple(&other, "SELECT count(*) FROM t").await[0], "0");
+    assert_eq!(run("CREATE TABLE u (a bigint)").await, is('E', "0A000"));
+    assert_eq!(run("SELECT 1").await, is('E', "25P02"));
+    assert_eq!(run("COMMIT").await, is('I', "ROLLBACK"));
+    assert_eq!(simple(&other, "SELECT count(*) FROM t").await[0], "0");
+    assert_eq!(run("BEGIN; INSERT INTO t VALUES (2)").await, is('T', "BEGIN,INSERT 0 1"));
+    assert_eq!(run("COMMIT").await, is('I', "COMMIT"));
+    assert_eq!(simple(&other, "SELECT a FROM t").await[0], "2");
+    assert_eq!(run("ROLLBACK").await, is('I', "ROLLBACK"));
+    assert_eq!(run("BEGIN READ ONLY").await, is('T', "BEGIN"));
+    assert_eq!(run("INSERT INTO t VALUES (3)").await, is('E', "25006"));
+    assert_eq!(run("ROLLBACK").await, is('I', "ROLLBACK"));
+    // The statements of one message are atomic.
+    assert_eq!(run("INSERT INTO t VALUES (4); SELECT * FROM nowhere").await, is('I', "42P01"));
+    assert_eq!(simple(&other, "SELECT a FROM t").await, ["2", "-- 1"]);
+    assert_eq!(run("INSERT INTO t VALUES (5); INSERT INTO t VALUES (6)").await, is('I', "INSERT 0 1,INSERT 0 1"));
+    assert_eq!(simple(&other, "SELECT a FROM t ORDER BY a").await, ["2", "5", "6", "-- 3"]);
+}
+
+/// Large enough that it is still running when it is stopped, and never large in memory.
+const ENDLESS: &str = "SELECT count(*) FROM generate_series(1, 100000) a, generate_series(1, 100000) b, generate_series(1, 100000) c WHERE a.value + b.value = c.value * 7";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn cancel_stops_the_running_query() {
+    let server = TestServer::start().await;
+    let client = server.connect().await;
+    let cancel = client.cancel_token();
+    let running = tokio::spawn(async move { failing(&client, ENDLESS).await });
+    // The request may come before the query began, which is no error and has no effect: ask until it has.
+    while !running.is_finished() {
+        cancel.cancel_query(tokio_postgres::NoTls).await.expect("the server takes the request");
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(running.await.expect("no panic").0, "57014");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_statement_that_takes_too_long() {
+    let server = TestServer::start().await;
+    let client = server.connect().await;
+    simple(&client, "SET statement_timeout = '50ms'").await;
+    let (sqlstate, message) = failing(&client, ENDLESS).await;
+    assert_eq!((sqlstate.as_str(), message.contains("timeout")), ("57014", true));
+    simple(&client, "RESET statement_timeout").await;
+    assert_eq!(simple(&client, "SELECT 1").await[0], "1");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn copy_in_and_out() {
+    let server = TestServer::start().await;
+    let client = server.connect().await;
+    simple(&client, "CREATE TABLE t (a bigint, b text)").await;
+    let mut raw = session(&server).await;
+    raw.query("COPY t FROM STDIN").await;
+    assert_eq!(letters(&raw.until('G').await), "G");
+    raw.message(b'd', b"1\tx\\ty\n2").await;
+    raw.message(b'd', b"\t\\N\n").await;
+    raw.message(b'c', b"").await;
+    let messages = raw.until('Z').await;
+    assert_eq!(tags(&messages), ["COPY 2"], "{messages:?}");
+
+    raw.query("COPY t TO STDOUT").await;
+    let messages = raw.until('Z').await;
+    let data: Vec<&[u8]> = messages.iter().filter(|(letter, _)| *letter == 'd').map(|(_, body)| body.as_slice()).collect();
+    assert_eq!(data.concat(), b"1\tx\\ty\n2\t\\N\n");
+    assert_eq!(tags(&messages), ["COPY 2"]);
+
+    raw.query("COPY (SELECT b, a FROM t WHERE a = 1) TO STDOUT WITH (FORMAT csv, HEADER)").await;
+    let messages = raw.until('Z').await;
+    let data: Vec<&[u8]> = messages.iter().filter(|(letter, _)| *letter == 'd').map(|(_, body)| body.as_slice()).collect();
+    assert_eq!(data.concat(), b"b,a\nx\ty,1\n");
+
+    // The client gives up: nothing is taken in, and the session goes on.
+    raw.query("COPY t FROM STDIN").await;
+    raw.until('G').await;
+    raw.message(b'd', b"3\tz\n").await;
+    raw.message(b'f', b"changed my mind\0").await;
+    let messages = raw.until('Z').await;
+    assert_eq!(error_field(&messages[0].1, b'C').as_deref(), Some("57014"));
+    assert_eq!(simple(&client, "SELECT count(*) FROM t").await[0], "2");
+
+    // A row that cannot be decoded fails a table's COPY; what the client still sends is skipped.
+    raw.query("COPY t FROM STDIN").await;
+    raw.until('G').await;
+    raw.message(b'd', b"no number\tz\n").await;
+    raw.message(b'c', b"").await;
+    let messages = raw.until('Z').await;
+    assert_eq!(letters(&messages), "EZ", "{messages:?}");
+    assert_eq!(simple(&client, "SELECT count(*) FROM t").await[0], "2");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn copy_through_a_driver() {
+    let server = TestServer::start().await;
+    let client = server.connect().await;
+    simple(&client, "CREATE TABLE t (a bigint)").await;
+    let sink = client.copy_in::<_, bytes::Bytes>("COPY t FROM STDIN").await.expect("COPY begins");
+    let mut sink = std::pin::pin!(sink);
+    for row in 0..1000 {
+        sink.send(bytes::Bytes::from(format!("{row}\n"))).await.expect("the server reads");
+    }
+    assert_eq!(sink.finish().await.expect("COPY ends"), 1000);
+    assert_eq!(simple(&client, "SELECT count(*), sum(a) FROM t").await[0], "1000|499500");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn subscribers_see_changes_as_they_happen() {
+    let server = TestServer::start().await;
+    let client = server.connect().await;
+    simple(&client, "CREATE TABLE t (a bigint)").await;
+    simple(&client, "INSERT INTO t VALUES (1)").await;
+    let mut raw = session(&server).await;
+    raw.query("COPY (SUBSCRIBE t) TO STDOUT").await;
+    let next_line = async |raw: &mut RawClient| {
+        let messages = raw.until('d').await;
+        let line = String::from_utf8(messages.last().expect("a line").1.clone()).expect("UTF-8");
+        line.split_once('\t').expect("epoch first").1.to_owned()
+    };
+    assert_eq!(next_line(&mut raw).await, "1\t1\n");
+    simple(&client, "INSERT INTO t VALUES (2)").await;
+    assert_eq!(next_line(&mut raw).await, "1\t2\n");
+    simple(&client, "DELETE FROM t WHERE a = 1").await;
+    assert_eq!(next_line(&mut raw).await, "-1\t1\n");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn other_sessions_go_on_beside_a_long_query() {
+    let server = TestServer::start_with(|given| given.query_threads = Some(2)).await;
+    let busy = server.connect().await;
+    let cancel = busy.cancel_token();
+    let running = tokio::spawn(async move { failing(&busy, ENDLESS).await });
+    let client = server.connect().await;
+    for _ in 0..20 {
+        assert_eq!(simple(&client, "SELECT 1").await[0], "1");
+    }
+    while !running.is_finished() {
+        cancel.cancel_query(tokio_postgres::NoTls).await.expect("the server takes the request");
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(running.await.expect("no panic").0, "57014");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn extended_protocol_for_plain_text() {
+    let server = TestServer::start().await;
+    let mut raw = session(&server).await;
+    let pipeline = async |raw: &mut RawClient, sql: &str, result_format: &[u8]| {
+        raw.message(b'P', format!("\0{sql}\0\0\0").as_bytes()).await;
+        raw.message(b'B', &[&b"\0\0\0\0\0\0"[..], result_format].concat()).await;
+        raw.message(b'D', b"P\0").await;
+        raw.message(b'E', b"\0\0\0\0\0").await;
+        raw.message(b'S', b"").await;
+        raw.until('Z').await
+    };
+    assert_eq!(letters(&pipeline(&mut raw, "SELECT 1", b"\0\0").await), "12TDCZ");
+    assert_eq!(letters(&pipeline(&mut raw, "BEGIN", b"\0\0").await), "12nCZ");
+    assert_eq!(letters(&pipeline(&mut raw, "ROLLBACK", b"\0\0").await), "12nCZ");
+    // What we do not have yet is refused, and everything up to Sync skipped.
+    let messages = pipeline(&mut raw, "SELECT 1", b"\0\x01\0\x01").await;
+    assert_eq!(letters(&messages), "1EZ");
+    assert_eq!(error_field(&messages[1].1, b'C').as_deref(), Some("0A000"));
+    assert_eq!(letters(&pipeline(&mut raw, "SELEC", b"\0\0").await), "EZ");
+    let client = server.connect().await;
+    let prepared = tokio::time::timeout(PATIENCE, client.query("SELECT $1::bigint", &[&1_i64])).await.expect("never a hang");
+    assert!(prepared.is_err());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_leaves_frees_its_connection() {
+    let server = TestServer::start_with(|given| given.max_connections = Some(1)).await;
+    let mut raw = session(&server).await;
+    raw.query(ENDLESS).await;
+    drop(raw);
+    let deadline = tokio::time::Instant::now() + PATIENCE;
+    loop {
+        let mut next = server.raw().await;
+        next.startup(&[("user", "thalweg")]).await;
+        if next.receive().await.is_some_and(|(letter, _)| letter == 'R') {
+            return;
+        }
+        assert!(tokio::time::Instant::now() < deadline, "the connection of a client that left is still taken");
+        tokio::time::timeout(Duration::from_millis(20), std::future::pending::<()>()).await.expect_err("nothing to wait for");
+    }
+}
