@@ -14,6 +14,7 @@ pub mod floats;
 pub mod int_sum;
 pub mod integers;
 pub mod intervals;
+pub mod modulo;
 pub mod order;
 pub mod states;
 pub mod windows;
