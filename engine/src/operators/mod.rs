@@ -9,6 +9,8 @@ pub mod checked;
 pub mod evaluate;
 pub mod map;
 #[cfg(test)]
+mod map_tests;
+#[cfg(test)]
 pub(crate) mod script;
 
 use std::sync::Arc;
