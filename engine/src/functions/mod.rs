@@ -6,6 +6,7 @@
 
 mod accumulators;
 pub mod aggregate;
+pub mod arithmetic;
 pub mod big;
 pub mod counts;
 pub mod extremes;
