@@ -96,12 +96,7 @@ const RULES: &[Rule] = &[
         forbidden: &[concat!("todo", "!("), concat!("dbg", "!("), concat!("unimplemented", "!("), concat!("#[", "ignore")],
         except: &[],
     },
-    Rule {
-        promise: "no thread sleeps: wait for the event",
-        holds_for: |_| true,
-        forbidden: &[concat!("thread::", "sleep")],
-        except: &[],
-    },
+    Rule { promise: "no thread sleeps: wait for the event", holds_for: |_| true, forbidden: &[concat!("thread::", "sleep")], except: &[] },
     Rule {
         promise: "no test sleeps: wait for the event",
         holds_for: |path| path.contains("/tests/") || path.ends_with("/tests.rs"),
@@ -158,7 +153,8 @@ fn crates_depend_from_right_to_left() {
     for (name, allowed) in arrows {
         let manifest = fs::read_to_string(root().join(name).join("Cargo.toml")).expect("each crate has a manifest");
         let own = manifest.lines().skip_while(|line| !line.contains("dependencies]"));
-        let siblings = own.filter_map(|line| line.split(['.', ' ', '=']).next()).filter(|word| arrows.iter().any(|(sibling, _)| sibling == word));
+        let siblings =
+            own.filter_map(|line| line.split(['.', ' ', '=']).next()).filter(|word| arrows.iter().any(|(sibling, _)| sibling == word));
         let wrong: Vec<&str> = siblings.filter(|sibling| !allowed.contains(sibling)).collect();
         assert!(wrong.is_empty(), "{name} may depend on {allowed:?} only, but names {wrong:?}");
     }
@@ -167,7 +163,8 @@ fn crates_depend_from_right_to_left() {
 #[test]
 fn nothing_of_one_machine_is_in_the_tree() {
     // Paths of a developer's machine, and registries other than the public one.
-    let private = [concat!("/ro", "ot/"), concat!("/ho", "me/"), concat!("/wo", "rk/"), concat!("[sou", "rce."), concat!("[regis", "tries")];
+    let private =
+        [concat!("/ro", "ot/"), concat!("/ho", "me/"), concat!("/wo", "rk/"), concat!("[sou", "rce."), concat!("[regis", "tries")];
     let mut found = Vec::new();
     for path in text_files(&root()) {
         let text = fs::read_to_string(&path).unwrap_or_default();
