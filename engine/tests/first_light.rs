@@ -1,9 +1,9 @@
 //! The whole way, embedded: rows in, a view kept current, reads at one epoch, a restart.
 
 use arrow::util::pretty::pretty_format_batches;
-use engine::Engine;
-use engine::config::{Config, Driver};
-use engine::plan::statement::Statement;
+use thalweg_engine::Engine;
+use thalweg_engine::config::{Config, Driver};
+use thalweg_engine::plan::statement::Statement;
 use futures::StreamExt;
 
 struct Db(Engine);

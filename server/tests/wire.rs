@@ -5,7 +5,7 @@ mod common;
 use std::time::Duration;
 
 use common::{PATIENCE, RawClient, TestServer, error_field, failing, letters, simple};
-use futures::{SinkExt, StreamExt};
+use futures::SinkExt;
 
 async fn session(server: &TestServer) -> RawClient {
     let mut client = server.raw().await;

@@ -52,11 +52,9 @@ impl Boundary {
         }
     }
 
-    /// The next line end counts, whatever quotes are open.
-    pub fn leave_quotes(&mut self) {
-        if let Rule::Quotes { .. } = self.rule {
-            self.in_quotes = false;
-        }
+    /// The next line end counts, whatever quotes are open. True when some were.
+    pub fn leave_quotes(&mut self) -> bool {
+        std::mem::take(&mut self.in_quotes)
     }
 
     fn find_unquoted(&mut self, bytes: &[u8], quote: u8, escape: u8) -> Option<usize> {

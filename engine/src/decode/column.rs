@@ -134,7 +134,7 @@ impl ColumnBuffer {
             }
             (_, Values::List { elements, offsets }) => {
                 if input.trim_ascii_start().starts_with('[') {
-                    return self.append_json(json::parse(input)?, 0);
+                    return self.append_json_array(json::parse(input)?, 0);
                 }
                 for element in text::split_array(input)? {
                     match element {
@@ -144,7 +144,7 @@ impl ColumnBuffer {
                 }
                 offsets.push(offset(elements.len())?);
             }
-            (_, Values::Struct(_)) => return self.append_json(json::parse(input)?, 0),
+            (_, Values::Struct(_)) => return self.append_json_object(json::parse(input)?, 0),
             (sql_type, _) => unreachable!("buffers of {sql_type:?} are made for its values"),
         }
         self.validity.append_non_null();

@@ -172,7 +172,7 @@ pub struct Decoder {
     n_dropped: usize,
     /// Bytes of all complete records.
     offset: u64,
-    /// The line where the next record begins, from 1; unknown when the start was not seen.
+    /// The line where the next record begins, from 1; unknown in files and behind a record that is too long.
     line: Option<u64>,
     source: Option<String>,
     ended: bool,
@@ -213,11 +213,12 @@ impl Decoder {
         })
     }
 
-    /// For a file: failures name it, and the first byte pushed is at `offset`. Lines are counted only from its start.
+    /// For a file: failures name it, and the first byte pushed is at `offset`. Lines are not counted, since the same failure
+    /// must have the same position when reading starts further down.
     pub fn of_file(mut self, name: &str, offset: u64) -> Self {
         self.source = Some(name.into());
         self.offset = offset;
-        self.line = (offset == 0).then_some(1);
+        self.line = None;
         self
     }
 
@@ -247,7 +248,7 @@ impl Decoder {
         let mut rest = bytes;
         let mut n_rows = 0;
         while n_rows < max_rows && !self.ended {
-            let Some(end) = self.boundary.find(rest) else {
+            let Some(end) = self.find_end(rest) else {
                 self.keep(rest);
                 return Ok(bytes.len());
             };
@@ -285,6 +286,16 @@ impl Decoder {
         (self.rows.take(), std::mem::take(&mut self.failures))
     }
 
+    /// The end of the current record in `bytes`. A quote that nobody closes must not take all following lines with it: once
+    /// a record is too long, the next line end counts.
+    fn find_end(&mut self, bytes: &[u8]) -> Option<usize> {
+        let end = self.boundary.find(bytes);
+        if end.is_some() || self.partial.len() + bytes.len() <= MAX_RECORD_BYTES {
+            return end;
+        }
+        self.boundary.leave_quotes().then(|| self.boundary.find(bytes)).flatten()
+    }
+
     fn keep(&mut self, bytes: &[u8]) {
         if self.partial.len() + bytes.len() <= MAX_RECORD_BYTES && self.n_dropped == 0 {
             self.partial.extend_from_slice(bytes);
@@ -296,8 +307,6 @@ impl Decoder {
         self.partial.truncate(LONG_RECORD_SAMPLE_BYTES);
         self.partial.shrink_to_fit();
         self.n_dropped = n_bytes - self.partial.len();
-        // A quote that nobody closes must not take all following lines with it.
-        self.boundary.leave_quotes();
     }
 
     /// A record whose last bytes are `end`. True when it was a row or a failure.

@@ -1,6 +1,6 @@
 //! The decoder against tables of texts, against obvious references, and against bytes nobody would write.
 
-use arrow::array::{Array, RecordBatch};
+use arrow::array::RecordBatch;
 use arrow::compute::concat_batches;
 use arrow::util::display::{ArrayFormatter, DurationFormat, FormatOptions};
 use rand::rngs::StdRng;

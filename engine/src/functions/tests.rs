@@ -106,10 +106,11 @@ async fn results_are_what_postgres_says() {
     let context = session(&rows(1, 1), 1);
     let found = result(
         &context,
-        "SELECT sum(CAST(v AS INT)) AS i4, sum(v) AS i8, avg(v) AS mean, avg(CAST(v AS DECIMAL(5, 2))) AS n,
-            arrow_typeof(sum(CAST(v AS INT))) AS t4, arrow_typeof(sum(v)) AS t8, arrow_typeof(avg(CAST(v AS DECIMAL(20, 18)))) AS tn,
-            stddev(v) AS s, sum(v) FILTER (WHERE v > 9) AS none, sum(INTERVAL '1 month 3 days') AS i, avg(INTERVAL '1 month') AS m
-         FROM (VALUES (1), (2), (2), (NULL)) AS t(v)",
+        "SELECT sum(w) AS i4, sum(v) AS i8, avg(v) AS mean, avg(d) AS n, arrow_typeof(sum(w)) AS t4, arrow_typeof(sum(v)) AS t8,
+            arrow_typeof(avg(e)) AS tn, stddev(v) AS s, sum(v) FILTER (WHERE v > 9) AS none,
+            sum(INTERVAL '1 month 3 days') AS i, avg(INTERVAL '1 month') AS m
+         FROM (SELECT v, CAST(v AS INT) AS w, CAST(v AS DECIMAL(5, 2)) AS d, CAST(v AS DECIMAL(20, 18)) AS e
+               FROM (VALUES (1), (2), (2), (NULL)) AS t(v))",
     )
     .await;
     let expected = "\
@@ -126,8 +127,8 @@ async fn what_does_not_fit_is_an_error() {
     let context = session(&rows(1, 1), 1);
     for (sql, message) in [
         ("SELECT sum(v) FROM (VALUES (1e308), (1e308)) AS t(v)", "value out of range: overflow"),
-        ("SELECT sum(v) FROM (VALUES (99999999999999999999999999999999999999::DECIMAL(38, 0)), (1::DECIMAL(38, 0))) AS t(v)", "numeric field overflow"),
-        ("SELECT avg(v) FROM (VALUES (99999999999999999999999999999999999999::DECIMAL(38, 0))) AS t(v)", "numeric field overflow"),
+        ("SELECT sum(v) FROM (VALUES (CAST('99999999999999999999999999999999999999' AS DECIMAL(38, 0))), (CAST('1' AS DECIMAL(38, 0)))) AS t(v)", "numeric field overflow"),
+        ("SELECT avg(v) FROM (VALUES (CAST('99999999999999999999999999999999999999' AS DECIMAL(38, 0)))) AS t(v)", "numeric field overflow"),
     ] {
         let found = result(&context, sql).await;
         assert!(found.contains(message) && found.contains("22003"), "{sql}: {found}");

@@ -12,7 +12,7 @@ pub(super) struct RowKey {
 
 impl RowKey {
     pub(super) fn new(order: &[u8], row: &[u8]) -> Self {
-        Self { bytes: order.iter().chain(row).copied().collect(), n_order: order.len() as u32 }
+        Self { bytes: [order, row].concat().into(), n_order: order.len() as u32 }
     }
 
     /// The encoded order columns.
@@ -110,10 +110,8 @@ impl OrderedRows {
             },
         };
         self.total -= known;
-        if let Rows::Many(rows) = &self.rows {
-            if rows.is_empty() {
-                self.rows = Rows::Few(Vec::new());
-            }
+        if matches!(&self.rows, Rows::Many(rows) if rows.is_empty()) {
+            self.rows = Rows::Few(Vec::new());
         }
         known
     }

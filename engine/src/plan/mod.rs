@@ -23,6 +23,8 @@ pub mod names;
 pub mod normalise;
 pub mod parse;
 pub mod statement;
+#[cfg(test)]
+mod tests;
 pub mod windows;
 
 use std::sync::Arc;

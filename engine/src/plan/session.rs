@@ -60,6 +60,7 @@ impl Session {
             .build();
         datafusion_functions_json::register_all(&mut base)?;
         crate::functions::register(&mut base)?;
+        crate::functions::windows::register(&mut base)?;
         Ok(Self { base: Arc::new(base), view_rules: Arc::new(Optimizer::with_rules(view_rules())) })
     }
 
@@ -169,6 +170,6 @@ mod tests {
         let state = session.at(1_500_000);
         let start = state.execution_props().query_execution_start_time.expect("a start time");
         assert_eq!(start.timestamp_micros(), 1_500_000);
-        assert_eq!(state.config_options().execution.batch_size, BATCH_ROWS);
+        assert_eq!(state.config().batch_size(), BATCH_ROWS);
     }
 }

@@ -20,6 +20,8 @@
 
 mod arguments;
 mod group_by;
+#[cfg(test)]
+mod tests;
 
 use std::ops::ControlFlow;
 

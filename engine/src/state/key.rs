@@ -118,7 +118,6 @@ macro_rules! integer_keys {
     ($($key:ty),* $(,)?) => {$(
         impl KeyType for $key {
             #[inline]
-            #[expect(clippy::unnecessary_cast, clippy::cast_lossless, reason = "one expression for all widths")]
             fn hash(value: Self::Native, seed: u64) -> u64 {
                 hash_8_bytes(value as i64 as u64, seed)
             }

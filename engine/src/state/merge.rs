@@ -61,7 +61,7 @@ pub(crate) struct Merging {
 }
 
 /// Rows of a batch written when row data is gathered.
-const GATHERED_ROWS: usize = 65_536;
+const GATHERED_ROWS: usize = 16_384;
 /// What copying a row costs, in moved index entries.
 const GATHER_FUEL: i64 = 8;
 

@@ -126,12 +126,22 @@ impl Index {
         self.locations.push(Location { batch: base + batch, row });
     }
 
+    /// Appends all entries of `other`, which refers to the same batches.
     pub(crate) fn append(&mut self, other: &Self) {
-        (0..other.len()).for_each(|entry| self.push_from(other, entry, 0));
+        if !self.weights.is_empty() || !other.weights.is_empty() {
+            self.weights.resize(self.len(), 1);
+            self.weights.extend((0..other.len()).map(|entry| other.weight(entry)));
+        }
+        self.hashes.extend_from_slice(&other.hashes);
+        self.row_hashes.extend_from_slice(&other.row_hashes);
+        self.locations.extend_from_slice(&other.locations);
     }
 
     /// Sums the weights of identical rows and drops those that come to zero. The entries are sorted.
     pub(crate) fn consolidated(self, rows: &RowReader) -> Self {
+        if self.weights.is_empty() && (1..self.len()).all(|entry| self.order(entry) != self.order(entry - 1)) {
+            return self;
+        }
         let mut sums: Vec<i64> = (0..self.len()).map(|entry| self.weight(entry)).collect();
         let leaders = group(&self, rows);
         for (entry, leader) in leaders.iter().enumerate().filter(|(entry, leader)| *entry != **leader as usize) {

@@ -199,7 +199,7 @@ impl Session {
     pub async fn schema_of(&mut self, parsed: &Parsed) -> Result<Option<SchemaRef>> {
         use Statement::*;
         let outcome = match &parsed.statement {
-            Query(_) | Explain(_) | ShowObjects { .. } | ShowCreate { .. } | ShowSetting { .. } => self.run(parsed).await?,
+            Query(_) | Explain(_) | ExplainView { .. } | ShowObjects { .. } | ShowCreate { .. } | ShowSetting { .. } => self.run(parsed).await?,
             Insert(_) | Update(_) | Delete(_) if returns_rows(&parsed.statement) => {
                 return Err(Error::unsupported("RETURNING cannot be described before it runs yet", "use the simple query protocol"));
             }

@@ -25,7 +25,7 @@ pub enum Status {
 }
 
 /// The state of a session's transaction block.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(super) enum Block {
     /// Each statement stands alone.
     #[default]

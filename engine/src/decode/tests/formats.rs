@@ -36,24 +36,24 @@ NULL|{"k":[1, 2]}
 7|last wins
 8|café
 
-line 5, byte 84 [22P02] column "a": invalid input syntax for type bigint: "1.5"
-line 8, byte 156 [22003] column "a": value "9223372036854775808" is out of range for type bigint
-line 11, byte 250 [22P02] invalid JSON: expected a key at byte 8, found "}"
-line 12, byte 259 [22P02] invalid JSON: expected the end at byte 8, found "{"
-line 13, byte 274 [22P04] a row is a JSON object
-line 14, byte 280 [22P04] a row is a JSON object
-line 15, byte 282 [22P02] column "a": invalid input syntax for type bigint: "true"
-line 16, byte 293 [22P02] invalid JSON: expected a comma or a closing brace at byte 7, found the end"#);
+line 5, byte 78 [22P02] column "a": invalid input syntax for type bigint: "1.5"
+line 8, byte 150 [22003] column "a": value "9223372036854775808" is out of range for type bigint
+line 11, byte 237 [22P02] invalid JSON: expected a key at byte 8, found "}"
+line 12, byte 246 [22P02] invalid JSON: expected the end at byte 8, found "{"
+line 13, byte 261 [22P04] a row is a JSON object
+line 14, byte 267 [22P04] a row is a JSON object
+line 15, byte 269 [22P02] column "a": invalid input syntax for type bigint: "true"
+line 16, byte 280 [22P02] invalid JSON: expected a comma or a closing brace at byte 7, found the end"#);
 }
 
 #[test]
 fn csv_by_position() {
     let text = "1,x\r\n2,\"a,\"\"b\"\"\nc\"\n,\n3,\"\"\n4\n5,a,b\nx,y\n\n6,pre\"quo,ted\"post\n7,\"open\n";
     assert_eq!(script(&Format::Csv(CsvOptions::default()), &two_columns(), text), "1|x\n2|a,\"b\"\nc\nNULL|NULL\n3|\n6|prequo,tedpost
-line 6, byte 32 [22P04] missing data for column \"b\"
-line 7, byte 34 [22P04] extra data after last expected column: 3 fields, 2 expected
-line 8, byte 40 [22P02] column \"a\": invalid input syntax for type bigint: \"x\"
-line 11, byte 67 [22P04] unterminated CSV quoted field");
+line 6, byte 26 [22P04] missing data for column \"b\"
+line 7, byte 28 [22P04] extra data after last expected column: 3 fields, 2 expected
+line 8, byte 34 [22P02] column \"a\": invalid input syntax for type bigint: \"x\"
+line 11, byte 58 [22P04] unterminated CSV quoted field");
 }
 
 #[test]

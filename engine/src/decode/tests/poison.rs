@@ -53,6 +53,9 @@ fn random_damage_loses_no_row_and_never_panics() {
         let random = &mut StdRng::seed_from_u64(seed);
         let mut bytes = good.repeat(random.random_range(1..5)).into_bytes();
         for _ in 0..random.random_range(1..6) {
+            if bytes.is_empty() {
+                break;
+            }
             let at = random.random_range(0..bytes.len());
             match random.random_range(0..4) {
                 0 => bytes[at] = random.random(),

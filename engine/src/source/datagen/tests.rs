@@ -94,7 +94,7 @@ fn options_are_checked() {
         spec(&all, &[("i", "smallint"), ("t", "varchar(4)"), ("j", "json"), ("d", "date")]).expect_err("refused")
     };
     for (name, value) in [
-        ("fields.i.kind", "random walk"), ("fields.i.max", "70000"), ("fields.i.min", "2000"), ("fields.t.length", "5"), ("fields.t.min", "1"), ("fields.x.kind", "random"), ("fields.i.colour", "red"),
+        ("fields.i.kind", "random walk"), ("fields.i.max", "70000"), ("fields.i.min", "40000"), ("fields.t.length", "5"), ("fields.t.min", "1"), ("fields.x.kind", "random"), ("fields.i.colour", "red"),
         ("fields.i.null_ratio", "1.5"), ("rate", "fast"), ("row", "1"), ("fields.d.min", "soon"), ("fields.i.values", "1|2"), ("fields.j.kind", "random"),
     ] {
         // A json column has no random values, so every case but its own gets a constant.

@@ -31,7 +31,7 @@ fn calls() -> Vec<Call> {
         call("avg", &["n"]),
         call("avg", &["f"]).filter("g"),
         call("var_samp", &["f"]),
-        call("stddev_pop", &["v"]),
+        call("stddev_pop", &["f"]),
         call("variance", &["x"]),
         call("min", &["v"]),
         call("max", &["f"]),
@@ -54,7 +54,6 @@ fn calls() -> Vec<Call> {
         call("array_agg", &["v"]).distinct().order_by("v", true),
         call("first_value", &["t"]).order_by("t", true),
         call("median", &["n"]),
-        call("regr_slope", &["s", "v"]).filter("g"),
     ]
 }
 
