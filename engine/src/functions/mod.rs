@@ -13,6 +13,7 @@ pub mod extremes;
 pub mod float_sum;
 pub mod floats;
 pub mod int_sum;
+pub mod input;
 pub mod integers;
 pub mod intervals;
 pub mod modulo;

@@ -8,7 +8,7 @@
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, BooleanArray, RecordBatch, RecordBatchOptions, UInt32Array};
-use arrow::compute::{concat, filter_record_batch, take_record_batch};
+use arrow::compute::{concat, filter_record_batch};
 use arrow::datatypes::SchemaRef;
 use datafusion::physical_expr::PhysicalExpr;
 
@@ -161,7 +161,7 @@ fn passing_rows(offset: usize, passed: &BooleanArray) -> impl Iterator<Item = Op
 /// Row `row` as one line of JSON: what `"v$errors"` shows of a failing row. Values that JSON has no form for are text.
 pub fn row_json(batch: &RecordBatch, row: usize) -> String {
     let index = UInt32Array::from(vec![row as u32]);
-    let one = take_record_batch(batch, &index).expect("the row is in the batch");
+    let one = crate::update::take_rows(batch, &index).expect("the row is in the batch");
     written_json(&one).unwrap_or_else(|| displayed_json(&one))
 }
 

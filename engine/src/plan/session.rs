@@ -63,6 +63,7 @@ impl Session {
         crate::functions::register(&mut base)?;
         crate::functions::windows::register(&mut base)?;
         base.register_udf(Arc::new(crate::functions::modulo::modulo()))?;
+        base.register_udf(Arc::new(crate::functions::input::text_input()))?;
         Ok(Self { base: Arc::new(base), view_rules: Arc::new(Optimizer::with_rules(view_rules())) })
     }
 
