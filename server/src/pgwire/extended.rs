@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 
 use engine::Error;
-use engine::plan::statement::Parsed;
+use engine::plan::statement::{Parsed, Statement};
 use pgwire::messages::data::{NoData, ParameterDescription};
 use pgwire::messages::extendedquery::*;
 use pgwire::messages::{PgWireBackendMessage, PgWireFrontendMessage};
@@ -82,7 +82,9 @@ impl Client {
         if !bind.parameters.is_empty() {
             return Err(parameters_unsupported());
         }
-        if bind.result_column_format_codes.iter().any(|format| *format != 0) {
+        // Some clients ask for binary results whatever they run; COPY has formats of its own.
+        let is_copy = |parsed: &Parsed| matches!(parsed.statement, Statement::CopyIn(_) | Statement::CopyOut { .. });
+        if !statement.as_ref().is_some_and(is_copy) && bind.result_column_format_codes.iter().any(|format| *format != 0) {
             return Err(Fault::Statement(Error::unsupported("results in binary format are not supported yet", "ask for text, or use the simple query protocol")));
         }
         self.prepared.portals.insert(bind.portal_name.unwrap_or_default(), statement);
