@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 
 use engine::Error;
-use engine::plan::statement::Parsed;
+use engine::plan::statement::{Parsed, Statement};
 use pgwire::messages::data::{NoData, ParameterDescription};
 use pgwire::messages::extendedquery::*;
 use pgwire::messages::{PgWireBackendMessage, PgWireFrontendMessage};
