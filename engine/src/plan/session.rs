@@ -37,6 +37,7 @@ use datafusion::prelude::SessionConfig;
 use datafusion::sql::sqlparser::ast;
 
 use crate::Result;
+use crate::functions::arithmetic::CheckedArithmetic;
 use crate::functions::UNSOUND_OPTIMIZER_RULE;
 
 /// Rows per batch in batch runs.
@@ -58,6 +59,7 @@ impl Session {
             .with_default_features()
             .with_type_planner(type_planner())
             .with_optimizer_rules(batch_rules())
+            .with_analyzer_rule(Arc::new(CheckedArithmetic))
             .build();
         datafusion_functions_json::register_all(&mut base)?;
         crate::functions::register(&mut base)?;
