@@ -15,6 +15,7 @@ pub mod int_sum;
 pub mod integers;
 pub mod intervals;
 pub mod order;
+pub mod session;
 pub mod states;
 pub mod windows;
 #[cfg(test)]

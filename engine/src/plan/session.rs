@@ -61,6 +61,7 @@ impl Session {
         datafusion_functions_json::register_all(&mut base)?;
         crate::functions::register(&mut base)?;
         crate::functions::windows::register(&mut base)?;
+        crate::functions::session::register(&mut base)?;
         Ok(Self { base: Arc::new(base), view_rules: Arc::new(Optimizer::with_rules(view_rules())) })
     }
 
