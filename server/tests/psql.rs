@@ -44,9 +44,9 @@ async fn what_a_session_knows_about_itself() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_error_has_its_caret() {
     let server = TestServer::start().await;
-    let output = psql(&server, &["-c", "SELECT 1; SELECT FROM WHERE"], "").await;
+    let output = psql(&server, &["-c", "SELECT 1; SELECT 2 +"], "").await;
     let errors = text(&output.stderr);
-    assert!(errors.contains("ERROR:") && errors.contains("LINE 1: SELECT 1; SELECT FROM WHERE") && errors.contains('^'), "{errors}");
+    assert!(errors.contains("ERROR:") && errors.contains("LINE 1: SELECT 1; SELECT 2 +") && errors.contains('^'), "{errors}");
     assert_eq!(output.status.code(), Some(1));
 }
 

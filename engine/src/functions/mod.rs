@@ -18,6 +18,7 @@ pub mod integers;
 pub mod intervals;
 pub mod modulo;
 pub mod order;
+pub mod session;
 pub mod states;
 pub mod windows;
 #[cfg(test)]

@@ -66,6 +66,7 @@ impl Session {
         crate::functions::windows::register(&mut base)?;
         base.register_udf(Arc::new(crate::functions::modulo::modulo()))?;
         base.register_udf(Arc::new(crate::functions::input::text_input()))?;
+        crate::functions::session::register(&mut base)?;
         Ok(Self { base: Arc::new(base), view_rules: Arc::new(Optimizer::with_rules(view_rules())) })
     }
 

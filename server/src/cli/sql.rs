@@ -55,7 +55,7 @@ impl Script {
 }
 
 async fn run_script(mut session: Session, text: &str, keep_going: bool) -> Result<(), String> {
-    let statements = session.parse(text).map_err(|error| describe_at(&error, text))?;
+    let statements = session.parse(text).await.map_err(|error| describe_at(&error, text))?;
     let mut first_error = None;
     for parsed in &statements {
         session.begin_message(1);

@@ -47,7 +47,7 @@ pub async fn post(State(http): State<Http>, headers: HeaderMap, body: Result<Byt
     let request: Request =
         serde_json::from_slice(&body).map_err(|error| Failure::request(400, &error.to_string(), "the body is {\"sql\": \"…\"}"))?;
     let session = http.session();
-    let statements = session.parse(&request.sql)?;
+    let statements = session.parse(&request.sql).await?;
     let shutdown = http.shared.shutdown.clone();
     if wants_lines(&headers) {
         let (lines, received) = mpsc::channel(LINES_AHEAD);

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use bytes::{Buf, BytesMut};
 use engine::Error;
 use pgwire::messages::startup::ParameterStatus;
-use pgwire::messages::{DecodeContext, PgWireBackendMessage, PgWireFrontendMessage};
+use pgwire::messages::{DecodeContext, PgWireBackendMessage, PgWireFrontendMessage, ProtocolVersion};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
@@ -98,8 +98,8 @@ impl Connection {
             debug!(%error, "TCP_NODELAY not set");
         }
         let (reader, writer) = socket.into_split();
-        let mut context = DecodeContext::default();
-        context.awaiting_frontend_ssl = true;
+        // 3.0 is what we speak (start-up negotiates down to it); a later version would read a cancel request's secret differently.
+        let context = DecodeContext::new(ProtocolVersion::PROTOCOL3_0);
         Self {
             input: Input { reader, buffer: BytesMut::new(), context },
             output: Output { writer, buffer: BytesMut::new() },

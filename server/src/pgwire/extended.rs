@@ -14,6 +14,7 @@ use pgwire::messages::{PgWireBackendMessage, PgWireFrontendMessage};
 use super::connection::{Client, Fault};
 use super::messages::row_description;
 use super::simple::Heading;
+use crate::session::Outcome;
 
 /// SQLSTATE of a statement name that is not there.
 const UNDEFINED_PSTATEMENT: &str = "26000";
@@ -24,9 +25,17 @@ const UNDEFINED_CURSOR: &str = "34000";
 #[derive(Default)]
 pub struct Prepared {
     statements: HashMap<String, Option<Parsed>>,
-    portals: HashMap<String, Option<Parsed>>,
+    portals: HashMap<String, Portal>,
     /// After an error: everything is skipped up to Sync.
     skipping: bool,
+}
+
+/// A statement bound.
+#[derive(Clone)]
+struct Portal {
+    statement: Option<Parsed>,
+    /// The client wants its rows in binary. Drivers ask for it with commands too, which have none.
+    wants_binary: bool,
 }
 
 impl Client {
@@ -41,7 +50,7 @@ impl Client {
         // Statements up to Sync are atomic together, as Postgres has it.
         self.session.begin_message(usize::MAX);
         let served = match message {
-            PgWireFrontendMessage::Parse(parse) => self.parse_statement(parse),
+            PgWireFrontendMessage::Parse(parse) => self.parse_statement(parse).await,
             PgWireFrontendMessage::Bind(bind) => self.bind(bind),
             PgWireFrontendMessage::Describe(describe) => self.describe(describe).await,
             PgWireFrontendMessage::Execute(execute) => self.execute(execute).await,
@@ -64,11 +73,11 @@ impl Client {
         Ok(())
     }
 
-    fn parse_statement(&mut self, parse: Parse) -> Result<(), Fault> {
+    async fn parse_statement(&mut self, parse: Parse) -> Result<(), Fault> {
         if !parse.type_oids.is_empty() {
             return Err(parameters_unsupported());
         }
-        let mut statements = self.session.parse(&parse.query)?;
+        let mut statements = self.session.parse(&parse.query).await?;
         if statements.len() > 1 {
             return Err(Fault::Statement(Error::new("42601", "cannot insert multiple commands into a prepared statement")));
         }
@@ -82,19 +91,16 @@ impl Client {
         if !bind.parameters.is_empty() {
             return Err(parameters_unsupported());
         }
-        let has_rows = statement.as_ref().is_some_and(|parsed| parsed.statement.returns_rows());
-        if has_rows && bind.result_column_format_codes.iter().any(|format| *format != 0) {
-            return Err(Fault::Statement(Error::unsupported("results in binary format are not supported yet", "ask for text, or use the simple query protocol")));
-        }
-        self.prepared.portals.insert(bind.portal_name.unwrap_or_default(), statement);
+        let wants_binary = bind.result_column_format_codes.iter().any(|format| *format != 0);
+        self.prepared.portals.insert(bind.portal_name.unwrap_or_default(), Portal { statement, wants_binary });
         self.output.put(&PgWireBackendMessage::BindComplete(BindComplete::new()))
     }
 
     async fn describe(&mut self, describe: Describe) -> Result<(), Fault> {
         let name = describe.name.unwrap_or_default();
         let of_statement = describe.target_type == TARGET_TYPE_BYTE_STATEMENT;
-        let statement = match of_statement {
-            true => self.prepared.statements.get(&name).cloned().ok_or_else(|| no_statement(&name))?,
+        let Portal { statement, wants_binary } = match of_statement {
+            true => Portal { statement: self.prepared.statements.get(&name).cloned().ok_or_else(|| no_statement(&name))?, wants_binary: false },
             false => self.prepared.portals.get(&name).cloned().ok_or_else(|| no_portal(&name))?,
         };
         if of_statement {
@@ -108,6 +114,7 @@ impl Client {
             None => None,
         };
         match schema {
+            Some(_) if wants_binary => Err(binary_unsupported()),
             Some(schema) => self.output.put(&row_description(&schema)),
             None => self.output.put(&PgWireBackendMessage::NoData(NoData::new())),
         }
@@ -115,14 +122,17 @@ impl Client {
 
     async fn execute(&mut self, execute: Execute) -> Result<(), Fault> {
         let name = execute.name.unwrap_or_default();
-        let statement = self.prepared.portals.get(&name).cloned().ok_or_else(|| no_portal(&name))?;
+        let portal = self.prepared.portals.get(&name).cloned().ok_or_else(|| no_portal(&name))?;
         if execute.max_rows > 0 {
             return Err(Fault::Statement(Error::unsupported("row limits in Execute are not supported yet", "ask for all rows, with LIMIT in the query if there are too many")));
         }
-        let outcome = match &statement {
+        let outcome = match &portal.statement {
             Some(parsed) => self.run_statement(parsed).await?,
-            None => crate::session::Outcome::Empty,
+            None => Outcome::Empty,
         };
+        if portal.wants_binary && matches!(outcome, Outcome::Rows { .. }) {
+            return Err(binary_unsupported());
+        }
         self.answer(outcome, Heading::Described).await
     }
 
@@ -138,6 +148,10 @@ impl Client {
 
 fn parameters_unsupported() -> Fault {
     Fault::Statement(Error::unsupported("statement parameters are not supported yet", "put the values into the text, or use the simple query protocol"))
+}
+
+fn binary_unsupported() -> Fault {
+    Fault::Statement(Error::unsupported("results in binary format are not supported yet", "ask for text, or use the simple query protocol"))
 }
 
 fn no_statement(name: &str) -> Fault {

@@ -21,7 +21,7 @@ const ROWS_AT_ONCE: usize = 1024;
 impl Client {
     /// Serves a Query message, but for its ReadyForQuery.
     pub(super) async fn simple_query(&mut self, sql: &str) -> Result<(), Fault> {
-        let statements = self.session.parse(sql)?;
+        let statements = self.session.parse(sql).await?;
         if statements.is_empty() {
             return self.output.put(&PgWireBackendMessage::EmptyQueryResponse(EmptyQueryResponse::new()));
         }

@@ -54,7 +54,7 @@ pub async fn greet(input: &mut Input, output: &mut Output, shared: &Shared, has_
     }
     output.put_infallible(&ready_for_query(Status::Idle));
     output.flush().await?;
-    let session = Session::new(shared.engine.clone(), shared.queries.clone(), settings);
+    let session = Session::new(shared.engine.clone(), shared.queries.clone(), settings).with_process_id(registration.process_id);
     Ok(Some((session, registration)))
 }
 

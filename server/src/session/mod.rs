@@ -18,6 +18,7 @@ pub mod transaction;
 use arrow::datatypes::SchemaRef;
 use engine::engine::{IngestFormat, Ingested, Notice, Written};
 use engine::error::sqlstate;
+use engine::functions::session::BACKEND_PID;
 use engine::plan::statement::{CopyFormat, CopyIn, CopyKind, CopySource, Name, Parsed, Statement, Subscribe};
 use engine::{Engine, Error, Result};
 use tokio::runtime::Handle;
@@ -29,12 +30,16 @@ use self::transaction::Block;
 
 pub use self::transaction::Status;
 
+/// Longer texts are parsed on the query runtime: they would keep other sockets waiting.
+const PARSED_HERE_BYTES: usize = 16 << 10;
+
 /// One client's state between its statements.
 pub struct Session {
     engine: Engine,
     queries: Handle,
     /// What SET changes and SHOW shows.
     pub settings: Settings,
+    process_id: i32,
     block: Block,
     atomic_message: bool,
 }
@@ -96,12 +101,22 @@ impl Tag {
 impl Session {
     /// A session of the role and database `thalweg`; its queries run on `queries`.
     pub fn new(engine: Engine, queries: Handle, settings: Settings) -> Self {
-        Self { engine, queries, settings, block: Block::Idle, atomic_message: false }
+        Self { engine, queries, settings, process_id: 0, block: Block::Idle, atomic_message: false }
+    }
+
+    /// With the number that `pg_backend_pid()` tells.
+    pub fn with_process_id(self, process_id: i32) -> Self {
+        Self { process_id, ..self }
     }
 
     /// The statements of a message. An error in any of them is the whole message's.
-    pub fn parse(&self, sql: &str) -> Result<Vec<Parsed>> {
-        let mut statements = self.engine.parse(sql)?;
+    pub async fn parse(&self, sql: &str) -> Result<Vec<Parsed>> {
+        let mut statements = if sql.len() <= PARSED_HERE_BYTES {
+            self.engine.parse(sql)?
+        } else {
+            let (engine, sql) = (self.engine.clone(), sql.to_owned());
+            self.on_queries(async move { engine.parse(&sql) }).await?
+        };
         statements.retain(|parsed| !matches!(parsed.statement, Statement::Empty));
         Ok(statements)
     }
@@ -153,7 +168,7 @@ impl Session {
             Begin { read_only } => self.begin(*read_only).await,
             Commit => self.commit().await,
             Rollback => self.rollback(),
-            Set { name, value, local } => self.set(name, value.as_deref(), *local),
+            Set { name, value, local } => self.set(parsed, name, value.as_deref(), *local),
             ShowSetting { name } => self.show(name),
             WaitFor { .. } => self.wait_for(parsed).await,
             NoEffect { tag } => Ok(self.no_effect(tag)),
@@ -167,7 +182,7 @@ impl Session {
         T: Send + 'static,
         F: Future<Output = Result<T>> + Send + 'static,
     {
-        Running::spawn(&self.queries, work).finish().await?
+        Running::spawn(&self.queries, BACKEND_PID.scope(self.process_id, work)).finish().await?
     }
 
     async fn query(&mut self, parsed: &Parsed, tag: Tag) -> Result<Outcome> {
@@ -322,7 +337,7 @@ impl Session {
         Ok(Outcome::done("WAIT FOR"))
     }
 
-    fn set(&mut self, name: &str, value: Option<&str>, local: bool) -> Result<Outcome> {
+    fn set(&mut self, parsed: &Parsed, name: &str, value: Option<&str>, local: bool) -> Result<Outcome> {
         let mut notices = Vec::new();
         if local && !self.block.is_open() {
             let warning = Error::new(sqlstate::NO_ACTIVE_TRANSACTION, "SET LOCAL can only be used in transaction blocks");
@@ -333,7 +348,8 @@ impl Session {
             (true, _) => self.settings.set_local(name, value)?,
             (false, _) => self.settings.set(name, value)?,
         }
-        Ok(Outcome::Done { tag: if value.is_some() { "SET" } else { "RESET" }.to_owned(), notices })
+        let is_reset = parsed.text.get(..5).is_some_and(|word| word.eq_ignore_ascii_case("reset"));
+        Ok(Outcome::Done { tag: if is_reset { "RESET" } else { "SET" }.to_owned(), notices })
     }
 
     fn show(&self, name: &str) -> Result<Outcome> {
