@@ -4,8 +4,8 @@
 //! weights, where present, are as many as the rows. Not guaranteed: that a row appears once, or that weights are not zero;
 //! who needs that consolidates.
 
-use arrow::array::{Array, ArrayRef, Int64Array, RecordBatch, UInt32Array, UInt64Array};
-use arrow::compute::{concat, concat_batches, take, take_record_batch};
+use arrow::array::{Array, ArrayRef, Int64Array, RecordBatch, RecordBatchOptions, UInt32Array, UInt64Array};
+use arrow::compute::{concat, concat_batches, take};
 use arrow::datatypes::SchemaRef;
 
 use crate::{Error, Result};
@@ -109,7 +109,7 @@ impl ChangeBatch {
 
     /// The rows at `indices`, in that order.
     pub fn take(&self, indices: &UInt32Array) -> Result<Self> {
-        let rows = take_record_batch(&self.rows, indices)?;
+        let rows = take_rows(&self.rows, indices)?;
         let weights = match &self.weights {
             Some(weights) => Some(as_weights(&take(weights, indices, None)?)),
             None => None,
@@ -146,6 +146,13 @@ impl ChangeBatch {
             None => std::sync::Arc::new(Int64Array::from(vec![1; self.len()])),
         }
     }
+}
+
+/// The rows at `indices`; unlike Arrow's own, also of a batch without columns.
+pub fn take_rows(batch: &RecordBatch, indices: &UInt32Array) -> Result<RecordBatch> {
+    let columns = batch.columns().iter().map(|column| take(column, indices, None)).collect::<Result<_, _>>()?;
+    let options = RecordBatchOptions::new().with_row_count(Some(indices.len()));
+    Ok(RecordBatch::try_new_with_options(batch.schema(), columns, &options)?)
 }
 
 fn as_weights(array: &ArrayRef) -> Int64Array {

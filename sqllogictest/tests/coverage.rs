@@ -18,7 +18,10 @@ fn the_coverage_table_is_current() {
     if std::env::var_os("THALWEG_UPDATE").is_some() {
         std::fs::write(&path, &current).expect("docs/testing.md can be written");
     }
-    assert!(document == current || std::env::var_os("THALWEG_UPDATE").is_some(), "docs/testing.md is stale: run this test with THALWEG_UPDATE=1");
+    assert!(
+        document == current || std::env::var_os("THALWEG_UPDATE").is_some(),
+        "docs/testing.md is stale: run this test with THALWEG_UPDATE=1"
+    );
 }
 
 #[test]
@@ -30,7 +33,11 @@ fn there_are_sixty_scripts_or_more() {
 #[test]
 fn every_construct_is_covered_under_each_change() {
     // Streams only grow, and a construct that only they have is covered by insertion alone.
-    let grows_only = |construct: &str| ["stream/", "table/copy", "table/insert-select", "table/on-conflict", "window/join", "error-rows/cast", "join/key-types"].iter().any(|prefix| construct.starts_with(prefix));
+    let grows_only = |construct: &str| {
+        ["stream/", "table/copy", "table/insert-select", "table/on-conflict", "window/join", "error-rows/cast", "join/key-types"]
+            .iter()
+            .any(|prefix| construct.starts_with(prefix))
+    };
     let coverage = read(&scripts(&corpus_folder())).expect("each script makes the changes it says it covers");
     let missing = coverage.iter().filter(|(construct, columns)| !grows_only(construct) && columns.iter().any(Vec::is_empty));
     let missing: Vec<&String> = missing.map(|(construct, _)| construct).collect();

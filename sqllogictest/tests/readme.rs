@@ -106,7 +106,8 @@ impl Place {
 
     /// Starts a command that goes on; its lines as they come.
     fn start(&self, command: &str) -> (Child, Lines<BufReader<ChildStdout>>) {
-        let mut child = self.command(&format!("exec {command}")).stdout(Stdio::piped()).spawn().expect("a shell starts");
+        // Written to a terminal, psql would print each line at once.
+        let mut child = self.command(&format!("exec stdbuf -oL {command}")).stdout(Stdio::piped()).spawn().expect("a shell starts");
         let lines = BufReader::new(child.stdout.take().expect("stdout is piped")).lines();
         (child, lines)
     }

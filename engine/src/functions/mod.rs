@@ -6,14 +6,17 @@
 
 mod accumulators;
 pub mod aggregate;
+pub mod arithmetic;
 pub mod big;
 pub mod counts;
 pub mod extremes;
 pub mod float_sum;
 pub mod floats;
 pub mod int_sum;
+pub mod input;
 pub mod integers;
 pub mod intervals;
+pub mod modulo;
 pub mod order;
 pub mod states;
 pub mod windows;

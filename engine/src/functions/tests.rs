@@ -114,11 +114,11 @@ async fn results_are_what_postgres_says() {
     )
     .await;
     let expected = "\
-+----+----+--------------------+--------------------+-------+-------------------+--------------------+--------------------+------+------------------+--------+
-| i4 | i8 | mean               | n                  | t4    | t8                | tn                 | s                  | none | i                | m      |
-+----+----+--------------------+--------------------+-------+-------------------+--------------------+--------------------+------+------------------+--------+
-| 5  | 5  | 1.6666666666666667 | 1.6666666666666667 | Int64 | Decimal128(38, 0) | Decimal128(38, 18) | 0.5773502691896258 |      | 4 mons 12 days   | 1 mons |
-+----+----+--------------------+--------------------+-------+-------------------+--------------------+--------------------+------+------------------+--------+";
++----+----+--------------------+--------------------+-------+-------------------+--------------------+--------------------+------+----------------+--------+
+| i4 | i8 | mean               | n                  | t4    | t8                | tn                 | s                  | none | i              | m      |
++----+----+--------------------+--------------------+-------+-------------------+--------------------+--------------------+------+----------------+--------+
+| 5  | 5  | 1.6666666666666667 | 1.6666666666666667 | Int64 | Decimal128(38, 0) | Decimal128(38, 18) | 0.5773502691896257 |      | 4 mons 12 days | 1 mons |
++----+----+--------------------+--------------------+-------+-------------------+--------------------+--------------------+------+----------------+--------+";
     assert_eq!(found.split_whitespace().collect::<String>(), expected.split_whitespace().collect::<String>(), "\n{found}");
 }
 
@@ -146,4 +146,21 @@ async fn nothing_cancels_in_a_variance() {
     assert!(found.contains("| 1.0 | 1.0 |"), "{found}");
     let tiny = result(&context, "SELECT var_pop(v) AS v, stddev_pop(v * 1e-180) AS s FROM (VALUES (1.0e0), (3.0e0)) AS t(v)").await;
     assert!(tiny.contains("| 1.0 | 1e-180 |"), "{tiny}");
+}
+
+#[tokio::test]
+async fn integers_do_not_wrap() {
+    let context = session(&rows(10, 1), 1);
+    let checked = |sql: &str| {
+        let (context, sql) = (context.clone(), sql.to_string());
+        context.add_analyzer_rule(Arc::new(super::arithmetic::CheckedArithmetic));
+        async move { result(&context, &sql).await }
+    };
+    for expression in ["m + v", "m * 2", "0 - m - 2", "- (0 - m - 1)", "sum(v) FILTER (WHERE m + v > 0)", "max(m * v)"] {
+        let found = checked(&format!("SELECT {expression} FROM (VALUES (9223372036854775807, 2)) AS t(m, v) GROUP BY m, v")).await;
+        assert!(found.contains("22003"), "{expression}: {found}");
+    }
+    let found = checked("SELECT v + 1, -v, sum(v * 2) FROM (VALUES (1), (2)) AS t(v) GROUP BY v, v + 1 ORDER BY v * -1 + 0").await;
+    let found = found.split_whitespace().collect::<String>();
+    assert!(found.contains("|t.v+Int64(1)|(-t.v)|sum(t.v*Int64(2))|") && found.contains("|3|-2|4||2|-1|2|"), "{found}");
 }

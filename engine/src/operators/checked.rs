@@ -17,12 +17,12 @@ use crate::Result;
 /// The same expression with all of its integer arithmetic checked.
 pub fn checked(expression: &Arc<dyn PhysicalExpr>) -> Result<Arc<dyn PhysicalExpr>> {
     let rewritten = Arc::clone(expression).transform_up(|expression| {
-        if let Some(binary) = expression.downcast_ref::<BinaryExpr>() {
-            if matches!(binary.op(), Operator::Plus | Operator::Minus | Operator::Multiply) {
-                let (left, right) = (Arc::clone(binary.left()), Arc::clone(binary.right()));
-                let binary = BinaryExpr::new(left, *binary.op(), right).with_fail_on_overflow(true);
-                return Ok(Transformed::yes(Arc::new(binary) as Arc<dyn PhysicalExpr>));
-            }
+        if let Some(binary) = expression.downcast_ref::<BinaryExpr>()
+            && matches!(binary.op(), Operator::Plus | Operator::Minus | Operator::Multiply)
+        {
+            let (left, right) = (Arc::clone(binary.left()), Arc::clone(binary.right()));
+            let binary = BinaryExpr::new(left, *binary.op(), right).with_fail_on_overflow(true);
+            return Ok(Transformed::yes(Arc::new(binary) as Arc<dyn PhysicalExpr>));
         }
         if let Some(negative) = expression.downcast_ref::<NegativeExpr>() {
             return Ok(Transformed::yes(Arc::new(CheckedNegation(Arc::clone(negative.arg()))) as Arc<dyn PhysicalExpr>));

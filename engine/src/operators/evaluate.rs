@@ -8,7 +8,7 @@
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, BooleanArray, RecordBatch, RecordBatchOptions, UInt32Array};
-use arrow::compute::{concat, filter_record_batch, take_record_batch};
+use arrow::compute::{concat, filter_record_batch};
 use arrow::datatypes::SchemaRef;
 use datafusion::physical_expr::PhysicalExpr;
 
@@ -95,9 +95,12 @@ impl Evaluator {
 
     /// Halves until a part does not fail, or is a single row.
     fn evaluate_range(&self, batch: &RecordBatch, offset: usize, len: usize, parts: &mut Vec<Part>, failures: &mut Vec<Failure>) {
-        match self.evaluate_whole(&batch.slice(offset, len)) {
-            Ok((passed, columns, n_rows)) => parts.push(Part { offset, passed, columns, n_rows }),
-            Err((expression, error)) if len <= 1 => failures.push(Failure { row: offset, expression, error }),
+        match self.evaluate_whole(&batch.slice(offset, len), offset) {
+            Ok(part) => parts.push(part),
+            Err(failure) if len <= 1 => {
+                let (expression, error) = *failure;
+                failures.push(Failure { row: offset, expression, error });
+            }
             Err(_) => {
                 let half = len / 2;
                 self.evaluate_range(batch, offset, half, parts, failures);
@@ -106,22 +109,23 @@ impl Evaluator {
         }
     }
 
-    #[expect(clippy::type_complexity, reason = "the parts of a `Part`, or the failing expression and why")]
-    fn evaluate_whole(&self, batch: &RecordBatch) -> Result<(Option<BooleanArray>, Vec<ArrayRef>, usize), (String, Error)> {
+    /// The part that `batch` is, or the text of what failed and why.
+    fn evaluate_whole(&self, batch: &RecordBatch, offset: usize) -> Result<Part, Box<(String, Error)>> {
         let passed = match &self.predicate {
-            Some(predicate) => self.passing(predicate, batch).map_err(|error| (predicate.to_string(), error))?,
+            Some(predicate) => self.passing(predicate, batch).map_err(|error| Box::new((predicate.to_string(), error)))?,
             None => None,
         };
         let kept = match &passed {
-            Some(passed) => &filter_record_batch(batch, passed).map_err(|error| (String::new(), error.into()))?,
+            Some(passed) => &filter_record_batch(batch, passed).expect("a predicate has a value per row"),
             None => batch,
         };
         let columns = self.expressions.iter().enumerate().map(|(index, expression)| {
             let value = expression.evaluate(kept).and_then(|value| value.into_array(kept.num_rows()));
             let value = value.map_err(Error::from).and_then(|value| self.as_declared(index, value));
-            value.map_err(|error| (expression.to_string(), error))
+            value.map_err(|error| Box::new((expression.to_string(), error)))
         });
-        Ok((passed, columns.collect::<Result<_, _>>()?, kept.num_rows()))
+        let columns = columns.collect::<Result<_, _>>()?;
+        Ok(Part { offset, passed, columns, n_rows: kept.num_rows() })
     }
 
     /// The rows for which the predicate is true, nulls being not; `None` when it is true for all.
@@ -161,7 +165,7 @@ fn passing_rows(offset: usize, passed: &BooleanArray) -> impl Iterator<Item = Op
 /// Row `row` as one line of JSON: what `"v$errors"` shows of a failing row. Values that JSON has no form for are text.
 pub fn row_json(batch: &RecordBatch, row: usize) -> String {
     let index = UInt32Array::from(vec![row as u32]);
-    let one = take_record_batch(batch, &index).expect("the row is in the batch");
+    let one = crate::update::take_rows(batch, &index).expect("the row is in the batch");
     written_json(&one).unwrap_or_else(|| displayed_json(&one))
 }
 

@@ -373,7 +373,7 @@ impl PairSums {
         let of_known = sums(std::mem::take(&mut self.of_known));
         if !of_fresh.is_empty() {
             let rows = UInt32Array::from_iter_values(of_fresh.iter().map(|(entry, _)| run.index.locations[*entry as usize].row));
-            let rows = arrow::compute::take_record_batch(&run.batches[0].rows, &rows)?;
+            let rows = crate::update::take_rows(&run.batches[0].rows, &rows)?;
             self.rows(fresh).push(ChangeBatch::new(rows, Int64Array::from_iter_values(of_fresh.iter().map(|sum| sum.1))));
         }
         if !of_known.is_empty() {

@@ -17,6 +17,8 @@ mod join_matches;
 mod join_residual;
 mod ordered_rows;
 #[cfg(test)]
+mod map_tests;
+#[cfg(test)]
 pub(crate) mod script;
 pub mod sequential;
 pub mod timely_driver;

@@ -4,6 +4,7 @@
 //! an integer column when it fits). A string literal has no type yet and goes wherever its text can be read.
 
 use arrow::datatypes::{DataType, Field};
+use catalog::SqlType;
 use datafusion::common::{Column, ScalarValue};
 use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan, cast};
 
@@ -28,8 +29,20 @@ pub(super) fn assign_value(value: Expr, from: &DataType, untyped: bool, target: 
         );
         return Err(Error::new(sqlstate::DATATYPE_MISMATCH, message).with_hint("you will need to rewrite or cast the expression"));
     }
+    let to = SqlType::of_field(target);
+    if matches!(from, DataType::Utf8 | DataType::Utf8View | DataType::LargeUtf8) && to != SqlType::Text && to != SqlType::Varchar(None) {
+        return Ok(read_text(value, &to).alias(target.name()));
+    }
     let value = if from == target.data_type() { value } else { cast(rounded(value, from, target.data_type()), target.data_type().clone()) };
     Ok(value.alias(target.name()))
+}
+
+/// Text as a value of a type, by the type's input rules.
+pub(super) fn read_text(text: Expr, to: &SqlType) -> Expr {
+    Expr::ScalarFunction(datafusion::logical_expr::expr::ScalarFunction::new_udf(
+        std::sync::Arc::new(crate::functions::input::text_input()),
+        vec![text, datafusion::logical_expr::lit(to.to_string())],
+    ))
 }
 
 /// A planned DEFAULT or assigned expression as a value for `target`.

@@ -55,6 +55,17 @@ impl Dialect for ThalwegDialect {
         parse_table_argument(parser)
     }
 
+    /// `a IS NOT DISTINCT FROM b AND c`: sqlparser would take `b AND c` for the right side.
+    fn parse_infix(&self, parser: &mut Parser, expr: &Expr, precedence: u8) -> Option<Result<Expr, ParserError>> {
+        let is_not = match (&parser.peek_nth_token_ref(0).token, &parser.peek_nth_token_ref(1).token, &parser.peek_nth_token_ref(2).token) {
+            (Token::Word(is), Token::Word(not), Token::Word(distinct))
+                if is.keyword == Keyword::IS && not.keyword == Keyword::NOT && distinct.keyword == Keyword::DISTINCT => true,
+            (Token::Word(is), Token::Word(distinct), _) if is.keyword == Keyword::IS && distinct.keyword == Keyword::DISTINCT => false,
+            _ => return None,
+        };
+        Some(parse_distinct_from(parser, expr, is_not, precedence))
+    }
+
     fn identifier_quote_style(&self, identifier: &str) -> Option<char> {
         POSTGRES.identifier_quote_style(identifier)
     }
@@ -113,4 +124,17 @@ fn parse_table_argument(parser: &mut Parser) -> Option<Result<Expr, ParserError>
     // Above every infix operator, so that `TABLE bid + 1` is not read as `TABLE (bid + 1)`.
     let value = parser.parse_subexpr(POSTGRES.prec_value(Precedence::Period));
     Some(value.map(|value| Expr::Prefixed { prefix, value: Box::new(value) }))
+}
+
+/// The rest of `expr IS [NOT] DISTINCT FROM …`; `precedence` is that of IS.
+fn parse_distinct_from(parser: &mut Parser, expr: &Expr, is_not: bool, precedence: u8) -> Result<Expr, ParserError> {
+    parser.expect_keyword_is(Keyword::IS)?;
+    if is_not {
+        parser.expect_keyword_is(Keyword::NOT)?;
+    }
+    parser.expect_keyword_is(Keyword::DISTINCT)?;
+    parser.expect_keyword_is(Keyword::FROM)?;
+    let right = Box::new(parser.parse_subexpr(precedence)?);
+    let left = Box::new(expr.clone());
+    Ok(if is_not { Expr::IsNotDistinctFrom(left, right) } else { Expr::IsDistinctFrom(left, right) })
 }

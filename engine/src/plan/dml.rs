@@ -268,9 +268,21 @@ fn fill_defaults(source: &mut ast::Query, given: &[usize], target: &SchemaRef, d
     if let ast::SetExpr::Values(values) = source.body.as_mut() {
         for row in &mut values.rows {
             for (cell, column) in row.content.iter_mut().zip(given) {
-                *cell = or_default(cell, target.field(*column), defaults);
+                *cell = typed(or_default(cell, target.field(*column), defaults), target.field(*column));
             }
         }
+    }
+}
+
+/// A string literal of VALUES as the column reads it: Postgres gives each literal the column's type before the rows' types
+/// are made one.
+fn typed(value: ast::Expr, field: &Field) -> ast::Expr {
+    let sql_type = catalog::SqlType::of_field(field);
+    match &value {
+        ast::Expr::Value(ast::ValueWithSpan { value: ast::Value::SingleQuotedString(text), .. }) if sql_type != catalog::SqlType::Text => {
+            super::normalise::read_as(text, &sql_type)
+        }
+        _ => value,
     }
 }
 

@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use arrow::datatypes::Schema;
 use catalog::ObjectId;
+use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::physical_expr::PhysicalExpr;
+use datafusion::physical_expr::expressions::Column;
 
 use super::{AggregateCall, Join, JoinKind, Maintenance, Map, Node, Plan, SortColumn, TopN};
 
@@ -58,8 +60,8 @@ fn describe(plan: &Plan, name_of: &dyn Fn(ObjectId) -> String) -> String {
 
 fn describe_map(map: &Map, schema: &Schema) -> String {
     let shown = map.expressions.iter().zip(schema.fields()).map(|(value, field)| match expression(value) {
-        text if text == *field.name() => text,
-        text => format!("{text} AS {}", field.name()),
+        text if text == short(field.name()) => text,
+        text => format!("{text} AS {}", short(field.name())),
     });
     let shown = shown.collect::<Vec<_>>().join(", ");
     match &map.predicate {
@@ -151,7 +153,7 @@ fn keeps_values(call: &AggregateCall, append_only: bool) -> bool {
 }
 
 fn names(schema: &Schema, columns: impl IntoIterator<Item = usize>) -> String {
-    columns.into_iter().map(|column| schema.field(column).name().as_str()).collect::<Vec<_>>().join(", ")
+    columns.into_iter().map(|column| short(schema.field(column).name())).collect::<Vec<_>>().join(", ")
 }
 
 fn order(schema: &Schema, order: &[SortColumn]) -> String {
@@ -163,14 +165,27 @@ fn order(schema: &Schema, order: &[SortColumn]) -> String {
             (false, true) => " nulls last",
             _ => "",
         };
-        format!("{}{direction}{nulls}", schema.field(sort.column).name())
+        format!("{}{direction}{nulls}", short(schema.field(sort.column).name()))
     });
     shown.collect::<Vec<_>>().join(", ")
 }
 
+/// A column's name without the window that DataFusion writes into it.
+fn short(name: &str) -> &str {
+    let window = [") PARTITION BY [", ") ORDER BY ["].iter().filter_map(|mark| name.find(mark)).min();
+    match window {
+        Some(end) if name.contains(" BETWEEN ") => &name[..=end],
+        _ => name,
+    }
+}
+
 /// An expression as text, without the column numbers that DataFusion shows.
 pub(super) fn expression(expression: &Arc<dyn PhysicalExpr>) -> String {
-    let text = expression.to_string();
+    let shortened = Arc::clone(expression).transform_up(|node| match node.downcast_ref::<Column>() {
+        Some(column) => Ok(Transformed::yes(Arc::new(Column::new(short(column.name()), column.index())) as Arc<dyn PhysicalExpr>)),
+        None => Ok(Transformed::no(node)),
+    });
+    let text = shortened.expect("renaming columns does not fail").data.to_string();
     let mut shown = String::with_capacity(text.len());
     let mut rest = text.as_str();
     while let Some(at) = rest.find('@') {

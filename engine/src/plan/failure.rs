@@ -120,6 +120,11 @@ fn planning(message: &str) -> Error {
         let name = quoted(message).unwrap_or_default();
         return Error::new(sqlstate::UNDEFINED_FUNCTION, format!("function {name} does not exist"));
     }
+    if let Some((_, rest)) = message.split_once("While expanding wildcard, column \"").or_else(|| message.split_once("an aggregate function: column \"")) {
+        let name = rest.split('"').next().unwrap_or(rest);
+        let message = format!("column \"{name}\" must appear in the GROUP BY clause or be used in an aggregate function");
+        return Error::new(sqlstate::GROUPING_ERROR, message);
+    }
     if lower.contains("must be in group by") || lower.contains("must appear in the group by") || lower.contains("could not be resolved from available columns") {
         return Error::new(sqlstate::GROUPING_ERROR, lower_first(message));
     }

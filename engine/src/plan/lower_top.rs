@@ -4,12 +4,13 @@ use std::sync::Arc;
 
 use arrow::datatypes::{Field, Schema};
 use datafusion::common::ScalarValue;
+use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::logical_expr::expr::WindowFunction;
 use datafusion::logical_expr::logical_plan::{FetchType, Filter, Limit, SkipType, Sort, Window};
 use datafusion::logical_expr::utils::{conjunction, split_conjunction};
 use datafusion::logical_expr::{Expr, LogicalPlan, Operator, SortExpr};
 
-use super::lower::{Lowering, arrow_schema, column, columns_of, unaliased};
+use super::lower::{Lowering, arrow_schema, column, unaliased};
 use super::lower_join::{WithColumns, with_columns};
 use super::lower_map::map;
 use super::{Node, Plan, SortColumn, TopN};
@@ -53,27 +54,19 @@ impl Lowering<'_> {
 
     /// `WHERE row_number() OVER (…) <= n` over one such window; `None` when the filter or the window is anything else.
     pub(super) fn numbered_rows(&self, filter: &Filter) -> Result<Option<Plan>> {
-        let LogicalPlan::Window(window) = filter.input.as_ref() else { return Ok(None) };
-        let Some(number) = row_number(window) else { return Ok(None) };
+        let Some(Numbered { window, function, columns }) = numbered(&filter.input) else { return Ok(None) };
         let n_input = window.input.schema().fields().len();
         let place = window.schema.columns().swap_remove(n_input);
-        let (bounds, rest) = bounds(&filter.predicate, &Expr::Column(place));
+        let (bounds, rest) = bounds(&over_window(&filter.predicate, &filter.input, &columns)?, &Expr::Column(place));
         let Some(fetch) = bounds.fetch() else { return Ok(None) };
-        let rest = match rest {
-            Some(rest) => {
-                let Some(rest) = self.compile(&rest, &window.schema) else { return Ok(None) };
-                Some(rest)
-            }
-            None => None,
-        };
-        let numbered = Some(window.schema.field(n_input).as_ref().clone());
-        let rows = Rows { skip: bounds.skip(), fetch, numbered };
-        let Some(top) = self.first_rows(&window.input, &number.params.partition_by, &number.params.order_by, rows)? else {
+        let Some(rest) = self.compile_all(&rest, &window.schema) else { return Ok(None) };
+        let Some(columns) = self.compile_all(&columns, &window.schema) else { return Ok(None) };
+        let number = Some(window.schema.field(n_input).as_ref().clone());
+        let rows = Rows { skip: bounds.skip(), fetch, numbered: number };
+        let Some(top) = self.first_rows(&window.input, &function.params.partition_by, &function.params.order_by, rows)? else {
             return Ok(None);
         };
-        let schema = arrow_schema(&filter.input);
-        let expressions = columns_of(&schema);
-        Ok(Some(map(top, rest, expressions, schema)))
+        Ok(Some(map(top, rest.into_iter().next(), columns, arrow_schema(&filter.input))))
     }
 
     fn first_rows(&self, input: &LogicalPlan, partition: &[Expr], order: &[SortExpr], rows: Rows) -> Result<Option<Plan>> {
@@ -127,6 +120,34 @@ impl Rows {
     }
 }
 
+/// A window that numbers rows, below projections that only choose among its columns.
+struct Numbered<'a> {
+    window: &'a Window,
+    function: &'a WindowFunction,
+    /// What the plan above shows, over the window's columns.
+    columns: Vec<Expr>,
+}
+
+fn numbered(plan: &LogicalPlan) -> Option<Numbered<'_>> {
+    match plan {
+        LogicalPlan::Window(window) => {
+            let function = row_number(window)?;
+            Some(Numbered { window, function, columns: window.schema.columns().into_iter().map(Expr::Column).collect() })
+        }
+        LogicalPlan::Projection(projection) => {
+            let below = numbered(&projection.input)?;
+            let places = projection.expr.iter().map(|expression| match unaliased(expression) {
+                Expr::Column(column) => projection.input.schema().maybe_index_of_column(column),
+                _ => None,
+            });
+            let columns = places.map(|place| Some(below.columns[place?].clone())).collect::<Option<_>>()?;
+            Some(Numbered { columns, ..below })
+        }
+        LogicalPlan::SubqueryAlias(alias) => numbered(&alias.input),
+        _ => None,
+    }
+}
+
 /// The window's only expression, when it is `ROW_NUMBER()`.
 fn row_number(window: &Window) -> Option<&WindowFunction> {
     match window.window_expr.as_slice() {
@@ -136,6 +157,18 @@ fn row_number(window: &Window) -> Option<&WindowFunction> {
         },
         _ => None,
     }
+}
+
+/// A predicate over `plan` as one over the window below it.
+fn over_window(predicate: &Expr, plan: &LogicalPlan, columns: &[Expr]) -> Result<Expr> {
+    let moved = predicate.clone().transform(|node| match &node {
+        Expr::Column(column) => match plan.schema().maybe_index_of_column(column) {
+            Some(place) => Ok(Transformed::yes(columns[place].clone())),
+            None => Ok(Transformed::no(node)),
+        },
+        _ => Ok(Transformed::no(node)),
+    })?;
+    Ok(moved.data)
 }
 
 /// The row numbers a predicate allows, both ends included.

@@ -13,6 +13,8 @@ use datafusion::sql::sqlparser::ast::{
 };
 use datafusion::sql::sqlparser::tokenizer::Location;
 
+use catalog::SqlType;
+
 use super::windows;
 use crate::error::sqlstate;
 use crate::{Error, Result};
@@ -154,9 +156,38 @@ fn rewrite_expr(expr: &mut Expr) -> Result<(), Refusal> {
             return Err(Refusal::of(expr, error));
         }
         Expr::Function(_) => windows::rewrite_call(expr)?,
+        Expr::Cast { .. } => read_literal(expr),
+        Expr::Value(ast::ValueWithSpan { value: ast::Value::Number(number, _), .. }) if !fits_numeric(number) => *expr = as_double(take(expr)),
         _ => {}
     }
     Ok(())
+}
+
+/// `'1 day 02:03'::interval`: a literal is read by the type's input rules where DataFusion's cast knows other ones.
+fn read_literal(expr: &mut Expr) {
+    let Expr::Cast { kind: ast::CastKind::Cast | ast::CastKind::DoubleColon, expr: inner, data_type, .. } = expr else { return };
+    let Expr::Value(ast::ValueWithSpan { value: ast::Value::SingleQuotedString(text), .. }) = inner.as_ref() else { return };
+    let Ok(sql_type) = super::parse::types::sql_type(data_type) else { return };
+    let is_own = matches!(
+        sql_type,
+        SqlType::Boolean | SqlType::Interval | SqlType::Uuid | SqlType::Bytea | SqlType::Json | SqlType::Jsonb | SqlType::Array(_)
+    );
+    if is_own {
+        *expr = read_as(text, &sql_type);
+    }
+}
+
+/// A string literal as a value of a type.
+pub(super) fn read_as(text: &str, sql_type: &SqlType) -> Expr {
+    let literal = |text: &str| Expr::value(ast::Value::SingleQuotedString(text.into()));
+    call(crate::functions::input::NAME, [literal(text), literal(&sql_type.to_string())])
+}
+
+/// Whether a number without a type fits NUMERIC as we have it; a larger one is double precision.
+fn fits_numeric(number: &str) -> bool {
+    let Some((digits, exponent)) = number.split_once(['e', 'E']) else { return true };
+    let n_fraction = digits.split_once('.').map_or(0, |(_, fraction)| fraction.len() as i64);
+    exponent.parse::<i64>().is_ok_and(|exponent| (0..=38).contains(&(n_fraction - exponent).max(0)) && exponent + digits.len() as i64 <= 38)
 }
 
 /// Postgres has `^` for double precision; DataFusion's power of integers would be an integer that can overflow.

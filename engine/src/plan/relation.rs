@@ -4,7 +4,8 @@
 //! batch run puts a snapshot in its place.
 
 use std::borrow::Cow;
-use std::cell::Cell;
+use std::cell::RefCell;
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, FieldRef, SchemaRef};
@@ -23,8 +24,10 @@ use datafusion::sql::sqlparser::ast;
 
 use crate::Error;
 use crate::error::sqlstate;
+use crate::plan::names;
+use crate::plan::statement::Name;
 
-/// Views inside views at most: each level is a recursion of the planner.
+/// Views inside views at most.
 pub const MAX_VIEW_DEPTH: usize = 32;
 
 /// Finds relations by name: the catalog as one statement sees it.
@@ -93,28 +96,46 @@ pub(crate) struct Names<'a> {
     state: &'a SessionState,
     relations: &'a dyn RelationProvider,
     type_planner: Option<Arc<dyn TypePlanner>>,
-    view_depth: Cell<usize>,
+    views: RefCell<HashMap<Name, Arc<ViewSource>>>,
 }
 
 impl<'a> Names<'a> {
     pub(crate) fn new(state: &'a SessionState, relations: &'a dyn RelationProvider) -> Self {
-        Self { state, relations, type_planner: Some(super::session::type_planner()), view_depth: Cell::new(0) }
+        Self { state, relations, type_planner: Some(super::session::type_planner()), views: RefCell::default() }
     }
 
     /// The logical plan of a query, as SQL says it: neither canonical nor optimised.
     pub(crate) fn plan(&self, query: &ast::Query) -> DataFusionResult<LogicalPlan> {
+        self.plan_views_in(query, 0)?;
         SqlToRel::new(self).sql_statement_to_plan(ast::Statement::Query(Box::new(query.clone())))
     }
 
-    fn plan_view(&self, name: &str, query: &ast::Query, columns: &[String]) -> DataFusionResult<LogicalPlan> {
-        if self.view_depth.get() >= MAX_VIEW_DEPTH {
-            let error = Error::new(sqlstate::STATEMENT_TOO_COMPLEX, format!("view \"{name}\" is nested more than {MAX_VIEW_DEPTH} levels deep"));
-            return Err(external(error));
+    /// Plans the views a query names, innermost first, so that the SQL planner, whose frames are large, never runs inside
+    /// itself.
+    fn plan_views_in(&self, query: &ast::Query, depth: usize) -> DataFusionResult<()> {
+        for name in names::relations(query) {
+            let Some(Relation::View { query, columns }) = self.relations.resolve(name.schema.as_deref(), &name.name) else { continue };
+            if self.views.borrow().contains_key(&name) {
+                continue;
+            }
+            if depth >= MAX_VIEW_DEPTH {
+                let message = format!("view \"{}\" is nested more than {MAX_VIEW_DEPTH} levels deep", name.name);
+                return Err(external(Error::new(sqlstate::STATEMENT_TOO_COMPLEX, message)));
+            }
+            self.plan_views_in(&query, depth + 1)?;
+            let plan = SqlToRel::new(self).sql_statement_to_plan(ast::Statement::Query(query))?;
+            let source = Arc::new(ViewSource { plan: rename(plan, &columns)? });
+            self.views.borrow_mut().insert(name, source);
         }
-        self.view_depth.set(self.view_depth.get() + 1);
-        let plan = self.plan(query);
-        self.view_depth.set(self.view_depth.get() - 1);
-        rename(plan?, columns)
+        Ok(())
+    }
+
+    fn view(&self, reference: &TableReference) -> DataFusionResult<Arc<dyn TableSource>> {
+        let name = Name { schema: reference.schema().map(str::to_string), name: reference.table().to_string() };
+        match self.views.borrow().get(&name) {
+            Some(source) => Ok(Arc::clone(source) as Arc<dyn TableSource>),
+            None => Err(external(Error::internal(format!("view \"{reference}\" was not planned before it was used")))),
+        }
     }
 }
 
@@ -158,7 +179,7 @@ impl ContextProvider for Names<'_> {
     fn get_table_source(&self, name: TableReference) -> DataFusionResult<Arc<dyn TableSource>> {
         match self.relations.resolve(name.schema(), name.table()) {
             Some(Relation::Stored { id, schema, append_only }) => Ok(Arc::new(RelationSource { id, append_only, schema })),
-            Some(Relation::View { query, columns }) => Ok(Arc::new(ViewSource { plan: self.plan_view(name.table(), &query, &columns)? })),
+            Some(Relation::View { .. }) => self.view(&name),
             Some(Relation::Rows(provider)) => Ok(provider_as_source(provider)),
             None => {
                 let shown = match name.schema() {

@@ -11,6 +11,7 @@ use arrow::datatypes::{DataType, FieldRef, IntervalUnit, TimeUnit};
 use arrow::temporal_conversions::timestamp_us_to_datetime;
 use datafusion::common::Result as DataFusionResult;
 use datafusion::common::datatype::DataTypeExt;
+use datafusion::execution::FunctionRegistry;
 use datafusion::execution::runtime_env::RuntimeEnv;
 use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
 use datafusion::logical_expr::planner::TypePlanner;
@@ -61,6 +62,8 @@ impl Session {
         datafusion_functions_json::register_all(&mut base)?;
         crate::functions::register(&mut base)?;
         crate::functions::windows::register(&mut base)?;
+        base.register_udf(Arc::new(crate::functions::modulo::modulo()))?;
+        base.register_udf(Arc::new(crate::functions::input::text_input()))?;
         Ok(Self { base: Arc::new(base), view_rules: Arc::new(Optimizer::with_rules(view_rules())) })
     }
 

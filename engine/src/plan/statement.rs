@@ -85,6 +85,19 @@ pub enum Statement {
     Empty,
 }
 
+impl Statement {
+    /// Whether its answer is a table of rows; COPY and commands have other answers.
+    pub fn returns_rows(&self) -> bool {
+        match self {
+            Self::Query(_) | Self::Explain(_) | Self::Subscribe(_) | Self::ShowSetting { .. } | Self::ShowObjects { .. } | Self::ShowCreate { .. } => true,
+            Self::Insert(insert) => !insert.returning.is_empty(),
+            Self::Update(update) => !update.returning.is_empty(),
+            Self::Delete(delete) => !delete.returning.is_empty(),
+            _ => false,
+        }
+    }
+}
+
 /// What SHOW lists.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ShowObjects {

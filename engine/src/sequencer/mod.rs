@@ -411,8 +411,11 @@ impl Sequencer {
             }
             relation.is_started = true;
             let position = relation.position.clone().unwrap_or_default();
-            let key = source.shared_key().map_or_else(|| format!("{id}"), |key| format!("{key}\0{position}"));
-            groups.entry(key).or_default().push((*id, source.clone()));
+            let own = id.to_string();
+            let key = source.shared_key().map_or_else(|| own.clone(), |key| format!("{key}\0{position}"));
+            // Two streams of one table cannot share a reader: it feeds one stream per output.
+            let is_taken = groups.get(&key).is_some_and(|group| group.iter().any(|(_, other)| other.output_of() == source.output_of()));
+            groups.entry(if is_taken { own } else { key }).or_default().push((*id, source.clone()));
         }
         for group in groups.into_values() {
             self.start_reader(&group)?;

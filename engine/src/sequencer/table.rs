@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow::array::{Array, RecordBatch, UInt32Array};
-use arrow::compute::{concat_batches, take_record_batch};
+use arrow::compute::{concat_batches};
 use arrow::datatypes::SchemaRef;
 use arrow_row::{RowConverter, Rows, SortField};
 
@@ -160,10 +160,10 @@ impl Table {
                 OnConflict::DoUpdate(_) => conflicts.push(index as u32),
             }
         }
-        let inserted = take_record_batch(rows, &UInt32Array::from(inserted))?;
+        let inserted = crate::update::take_rows(rows, &UInt32Array::from(inserted))?;
         let mut applied = Applied { effects: vec![ChangeBatch::inserts(inserted.clone())], returned: inserted };
         if let (OnConflict::DoUpdate(upsert), false) = (on_conflict, conflicts.is_empty()) {
-            let excluded = take_record_batch(rows, &UInt32Array::from(conflicts))?;
+            let excluded = crate::update::take_rows(rows, &UInt32Array::from(conflicts))?;
             let updated = self.upsert(upsert.as_ref(), &excluded)?;
             applied.effects.extend(updated.effects);
             applied.returned = concat_batches(&self.schema, [&applied.returned, &updated.returned])?;
@@ -183,7 +183,7 @@ impl Table {
         let existing = self.decode(&existing)?;
         let (new, kept) = upsert.update(&existing, excluded)?;
         let indices = UInt32Array::from_iter_values(kept.iter().enumerate().filter(|(_, kept)| **kept).map(|(index, _)| index as u32));
-        self.update(&take_record_batch(&existing, &indices)?, &take_record_batch(&new, &indices)?)
+        self.update(&crate::update::take_rows(&existing, &indices)?, &crate::update::take_rows(&new, &indices)?)
     }
 
     fn update(&mut self, old: &RecordBatch, new: &RecordBatch) -> Result<Applied> {

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use arrow::array::{RecordBatch, UInt32Array};
-use arrow::compute::{concat_batches, take_record_batch};
+use arrow::compute::{concat_batches};
 use arrow::datatypes::SchemaRef;
 
 use super::run::Batch;
@@ -129,7 +129,7 @@ pub(super) fn repeated(changes: &ChangeBatch) -> Result<RecordBatch> {
     };
     let rows = weights.values().iter().enumerate();
     let rows = UInt32Array::from_iter_values(rows.flat_map(|(row, weight)| (0..*weight).map(move |_| row as u32)));
-    Ok(take_record_batch(changes.rows(), &rows)?)
+    Ok(crate::update::take_rows(changes.rows(), &rows)?)
 }
 
 /// Batches in order of epochs.

@@ -8,7 +8,7 @@
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, RecordBatch, UInt32Array};
-use arrow::compute::{interleave, take, take_record_batch};
+use arrow::compute::{interleave, take};
 use arrow::datatypes::SchemaRef;
 
 use super::equality::{Equality, Location, RowReader};
@@ -360,7 +360,7 @@ impl Run {
         assert_eq!(self.batches.len(), 1, "fresh changes are one batch");
         let rows = UInt32Array::from_iter_values(self.index.locations.iter().map(|location| location.row));
         let weights = (!self.index.weights.is_empty()).then(|| self.index.weights.clone().into());
-        Ok(ChangeBatch::with_weights(take_record_batch(&self.batches[0].rows, &rows)?, weights))
+        Ok(ChangeBatch::with_weights(crate::update::take_rows(&self.batches[0].rows, &rows)?, weights))
     }
 
     /// The entries with this key hash, as a range.

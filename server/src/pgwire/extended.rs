@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 
 use engine::Error;
-use engine::plan::statement::Parsed;
+use engine::plan::statement::{Parsed, Statement};
 use pgwire::messages::data::{NoData, ParameterDescription};
 use pgwire::messages::extendedquery::*;
 use pgwire::messages::{PgWireBackendMessage, PgWireFrontendMessage};
@@ -82,7 +82,8 @@ impl Client {
         if !bind.parameters.is_empty() {
             return Err(parameters_unsupported());
         }
-        if bind.result_column_format_codes.iter().any(|format| *format != 0) {
+        let has_rows = statement.as_ref().is_some_and(|parsed| parsed.statement.returns_rows());
+        if has_rows && bind.result_column_format_codes.iter().any(|format| *format != 0) {
             return Err(Fault::Statement(Error::unsupported("results in binary format are not supported yet", "ask for text, or use the simple query protocol")));
         }
         self.prepared.portals.insert(bind.portal_name.unwrap_or_default(), statement);

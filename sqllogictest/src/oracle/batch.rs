@@ -54,7 +54,8 @@ impl Batch {
         let object = catalog.get(view).ok_or("the view is not in the catalog")?;
         let query = names.query(queries[&view]).map_err(told)?;
         let planned = Planner::new(&self.session, &names, 0).view(&query, &column_names(object)).map_err(told)?;
-        let batches: Vec<RecordBatch> = planned.execute(inputs).await.map_err(told)?.try_collect().await.map_err(|error| error.to_string())?;
+        let batches: Vec<RecordBatch> =
+            planned.execute(inputs).await.map_err(told)?.try_collect().await.map_err(|error| error.to_string())?;
         let mut rows = Rows::new();
         for batch in &batches {
             rows.extend(texts(batch).map_err(told)?);
@@ -67,7 +68,8 @@ impl Batch {
 /// A stream's or table's rows, from text to the types it was declared with.
 pub fn copy(object: &Object, rows: &Table) -> Result<Arc<dyn TableProvider>, String> {
     let wrong = |error: &dyn std::fmt::Display| format!("the rows of {} cannot be read back: {error}", object.name);
-    let mut buffers: Vec<ColumnBuffer> = object.columns.iter().map(|column| ColumnBuffer::of_type(&column.name, &column.sql_type, true)).collect();
+    let mut buffers: Vec<ColumnBuffer> =
+        object.columns.iter().map(|column| ColumnBuffer::of_type(&column.name, &column.sql_type, true)).collect();
     for row in &rows.rows {
         for (buffer, cell) in buffers.iter_mut().zip(row) {
             let appended = match cell {

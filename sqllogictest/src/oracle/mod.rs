@@ -107,7 +107,8 @@ impl Oracle {
         for (_, _, errors) in &views {
             sql.push_str(&format!("SELECT count(*) FROM {};\n", name_of(errors)));
         }
-        let (tables, _) = self.connection.query(&sql).await.map_err(|error| format!("the oracle cannot read the relations: {error}\n{sql}"))?;
+        let (tables, _) =
+            self.connection.query(&sql).await.map_err(|error| format!("the oracle cannot read the relations: {error}\n{sql}"))?;
         let mut tables = tables.into_iter();
         let mut next = || tables.next().expect("each SELECT returns one table");
         let mut copies = Inputs::new();
@@ -141,9 +142,11 @@ impl Oracle {
         // The server's own opinion comes last: a query that fails ends the transaction.
         for view in reading.views.iter().filter(|view| !reads(catalog, view.id, &fails)) {
             let ViewReading { name, query, .. } = view;
-            let answer = self.connection.query(query).await.map_err(|error| format!("view {name}: its query fails ad hoc: {error}\n{query}"))?;
+            let answer =
+                self.connection.query(query).await.map_err(|error| format!("view {name}: its query fails ad hoc: {error}\n{query}"))?;
             let ad_hoc = answer.0.into_iter().next_back().ok_or_else(|| format!("view {name}: its query returns no table ad hoc"))?;
-            same(&view.rows, &sorted(ad_hoc)).map_err(|difference| format!("view {name} is not its query run ad hoc:\n{difference}\n{query}"))?;
+            same(&view.rows, &sorted(ad_hoc))
+                .map_err(|difference| format!("view {name} is not its query run ad hoc:\n{difference}\n{query}"))?;
             n_comparisons += 1;
         }
         Ok(n_comparisons)

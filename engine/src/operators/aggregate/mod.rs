@@ -18,6 +18,7 @@ mod reevaluated;
 #[cfg(test)]
 mod tests;
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, BooleanArray, RecordBatch, RecordBatchOptions, UInt32Array, make_comparator};
@@ -29,7 +30,6 @@ use self::calls::{CallState, call_states};
 use self::keys::KeyTable;
 use super::evaluate::row_json;
 use super::{Kernel, Output, StateSize, error_change};
-use crate::functions::states::Evaluated;
 use crate::{ChangeBatch, Epoch, Error, Result, plan};
 
 /// The kernel of [`plan::Aggregate`].
@@ -51,10 +51,10 @@ pub struct AggregateKernel {
 struct Snapshot {
     /// Which groups are there.
     present: Vec<bool>,
-    /// A column per aggregate, in output order.
+    /// A column per aggregate, in output order; none where no group is there.
     values: Vec<ArrayRef>,
-    /// The first aggregate that failed, and why.
-    errors: Vec<Option<(usize, Error)>>,
+    /// The first aggregate that failed, and why, by position.
+    errors: BTreeMap<usize, (usize, Error)>,
 }
 
 impl AggregateKernel {
@@ -94,7 +94,7 @@ impl AggregateKernel {
             return Ok(None);
         }
         let values = self.snapshot(&[0])?.values;
-        Ok(Some(ChangeBatch::inserts(self.output_rows(values, 1)?)))
+        Ok(Some(ChangeBatch::inserts(self.batch(values, 1)?)))
     }
 
     /// Group numbers per row of each batch.
@@ -139,24 +139,23 @@ impl AggregateKernel {
     }
 
     fn snapshot(&self, groups: &[usize]) -> Result<Snapshot> {
+        let present: Vec<bool> = groups.iter().map(|group| self.is_present(*group)).collect();
+        let mut errors: BTreeMap<usize, (usize, Error)> = BTreeMap::new();
+        if !present.contains(&true) {
+            return Ok(Snapshot { present, values: vec![], errors });
+        }
         let mut values: Vec<Option<ArrayRef>> = vec![None; self.names.len()];
-        let mut errors: Vec<Option<(usize, Error)>> = vec![None; groups.len()];
         for call in &self.calls {
             for (output, evaluated) in call.outputs().iter().zip(call.evaluate(groups)?) {
-                let Evaluated { values: column, errors: failed } = evaluated;
-                for (position, error) in failed {
-                    if errors[position].as_ref().is_none_or(|(first, _)| output < first) {
-                        errors[position] = Some((*output, error));
+                for (position, error) in evaluated.errors {
+                    if present[position] && errors.get(&position).is_none_or(|(first, _)| output < first) {
+                        errors.insert(position, (*output, error));
                     }
                 }
-                values[*output] = Some(self.as_declared(*output, column)?);
+                values[*output] = Some(self.as_declared(*output, evaluated.values)?);
             }
         }
         let values = values.into_iter().map(|column| column.expect("each aggregate is kept by one state")).collect();
-        let present: Vec<bool> = groups.iter().map(|group| self.is_present(*group)).collect();
-        for (error, present) in errors.iter_mut().zip(&present) {
-            error.take_if(|_| !present);
-        }
         Ok(Snapshot { present, values, errors })
     }
 
@@ -203,11 +202,11 @@ impl AggregateKernel {
     fn rows_of(&self, groups: &[usize], before: &Snapshot, old: &[u32], after: &Snapshot, new: &[u32]) -> Result<RecordBatch> {
         let (old, new) = (UInt32Array::from(old.to_vec()), UInt32Array::from(new.to_vec()));
         let mut columns = self.key_values(groups)?;
-        for (before, after) in before.values.iter().zip(&after.values) {
+        for index in 0..self.names.len() {
             let column = match (old.is_empty(), new.is_empty()) {
-                (true, _) => take(after, &new, None)?,
-                (_, true) => take(before, &old, None)?,
-                _ => arrow::compute::concat(&[&take(before, &old, None)?, &take(after, &new, None)?])?,
+                (true, _) => take(&after.values[index], &new, None)?,
+                (_, true) => take(&before.values[index], &old, None)?,
+                _ => arrow::compute::concat(&[&take(&before.values[index], &old, None)?, &take(&after.values[index], &new, None)?])?,
             };
             columns.push(column);
         }
@@ -215,14 +214,15 @@ impl AggregateKernel {
     }
 
     fn emit_errors(&self, touched: &[usize], before: &Snapshot, after: &Snapshot, out: &mut Output) -> Result<()> {
-        for (position, group) in touched.iter().enumerate() {
-            let (old, new) = (&before.errors[position], &after.errors[position]);
+        let positions: BTreeSet<usize> = before.errors.keys().chain(after.errors.keys()).copied().collect();
+        for position in positions {
+            let (group, old, new) = (touched[position], before.errors.get(&position), after.errors.get(&position));
             if old == new {
                 continue;
             }
             let key = Arc::new(self.schema.project(&(0..self.key_columns.len()).collect::<Vec<_>>())?);
             let options = RecordBatchOptions::new().with_row_count(Some(1));
-            let key = row_json(&RecordBatch::try_new_with_options(key, self.key_values(&[*group])?, &options)?, 0);
+            let key = row_json(&RecordBatch::try_new_with_options(key, self.key_values(&[group])?, &options)?, 0);
             for (error, weight) in [(old, -1), (new, 1)] {
                 if let Some((output, error)) = error {
                     out.errors.push(error_change(&self.names[*output], error, &key, weight));
@@ -237,10 +237,6 @@ impl AggregateKernel {
             Some(keys) if !groups.is_empty() => keys.columns(groups),
             _ => Ok(vec![]),
         }
-    }
-
-    fn output_rows(&self, values: Vec<ArrayRef>, n_rows: usize) -> Result<RecordBatch> {
-        self.batch(values, n_rows)
     }
 
     fn batch(&self, columns: Vec<ArrayRef>, n_rows: usize) -> Result<RecordBatch> {
@@ -262,14 +258,15 @@ impl AggregateKernel {
 
 impl Snapshot {
     fn has_row(&self, position: usize) -> bool {
-        self.present[position] && self.errors[position].is_none()
+        self.present[position] && !self.errors.contains_key(&position)
     }
 }
 
 /// True where the row of a group came, went or is another.
 fn changed_rows(before: &Snapshot, after: &Snapshot) -> Result<Vec<bool>> {
     let mut changed: Vec<bool> = (0..before.present.len()).map(|row| before.has_row(row) != after.has_row(row)).collect();
-    if before.present.contains(&true) {
+    // Where one of them has no values, no group was there before, or none is now.
+    if !before.values.is_empty() && !after.values.is_empty() {
         for (old, new) in before.values.iter().zip(&after.values) {
             let differs = differs(old, new)?;
             changed.iter_mut().zip(differs.values()).for_each(|(changed, differs)| *changed |= differs);

@@ -21,7 +21,7 @@ mod session;
 mod tests;
 mod text;
 mod tokens;
-mod types;
+pub(super) mod types;
 
 use datafusion::sql::sqlparser::ast::{Expr, Query};
 use datafusion::sql::sqlparser::parser::{Parser, ParserError};

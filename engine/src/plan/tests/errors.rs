@@ -20,17 +20,17 @@ fn check_view(sql: &str, expected: &str) {
 
 #[test]
 fn unknown_names() {
-    check("SELECT * FROM nowhere", "42P01: relation \"nowhere\" does not exist");
-    check("SELECT * FROM other.t", "42P01: relation \"other.t\" does not exist");
+    check("SELECT * FROM nowhere", "42P01: relation \"nowhere\" does not exist at 15");
+    check("SELECT * FROM other.t", "42P01: relation \"other.t\" does not exist at 15");
     check("SELECT x FROM t", "42703: column \"x\" does not exist at 8");
     check("SELECT a,\n  t.x\nFROM t", "42703: column t.x does not exist at 13");
-    check("SELECT nosuch(a) FROM t", "42883: function nosuch does not exist");
+    check("SELECT nosuch(a) FROM t", "42883: function nosuch does not exist at 8");
     check("SELECT a FROM t JOIN u ON true", "42702: column reference \"a\" is ambiguous at 8");
 }
 
 #[test]
 fn grouping() {
-    check("SELECT a, count(*) FROM t", "42803: column \"t.a\" must appear in the GROUP BY clause or be used in an aggregate function");
+    check("SELECT a, count(*) FROM t", "42803: column \"t.a\" must appear in the GROUP BY clause or be used in an aggregate function at 8");
 }
 
 #[test]

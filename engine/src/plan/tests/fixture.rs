@@ -9,10 +9,9 @@ use arrow::util::display::{ArrayFormatter, FormatOptions};
 use catalog::ObjectId;
 use datafusion::datasource::{MemTable, TableProvider};
 use datafusion::sql::sqlparser::ast;
-use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
-use datafusion::sql::sqlparser::parser::Parser;
 
 use super::reference;
+use crate::plan::parse::parse_query;
 use crate::plan::query::Planner;
 use crate::plan::relation::{Relation, RelationProvider};
 use crate::plan::session::Session;
@@ -44,7 +43,7 @@ impl RelationProvider for Fixture {
 
 /// Parses one query.
 pub fn query(sql: &str) -> ast::Query {
-    *Parser::new(&PostgreSqlDialect {}).try_with_sql(sql).and_then(|mut parser| parser.parse_query()).expect("the test's SQL parses")
+    *parse_query(sql).expect("the test's SQL parses")
 }
 
 fn batch(columns: Vec<(&str, ArrayRef)>) -> RecordBatch {
@@ -163,13 +162,6 @@ pub fn sorted(batches: Vec<RecordBatch>) -> Vec<String> {
     let mut lines = lines(&batches);
     lines.sort();
     lines
-}
-
-/// Compares text without indentation at its edges.
-#[track_caller]
-pub fn check(actual: &str, expected: &str) {
-    let expected = expected.lines().map(|line| line.strip_prefix("        ").unwrap_or(line)).collect::<Vec<_>>().join("\n");
-    assert_eq!(actual.trim(), expected.trim(), "\n--- actual ---\n{actual}\n");
 }
 
 fn bids() -> RecordBatch {

@@ -1,19 +1,8 @@
-//! Nexmark's queries, in their usual text with windows written out: those that must be maintained are, and all equal their
+//! Nexmark's queries, in their usual text: those that must be maintained are, and all equal their
 //! batch run. q6 (an OVER window) and q13 (a processing-time join, here with a table) are among them; q11 and q12 need
 //! session and processing-time windows.
 
 use super::fixture::Fixture;
-
-/// `TUMBLE(bid, date_time, INTERVAL '10 seconds')` after rewriting.
-const TUMBLE_BID: &str = "(SELECT *, date_bin(INTERVAL '10 seconds', date_time) AS window_start, \
-    date_bin(INTERVAL '10 seconds', date_time) + INTERVAL '10 seconds' AS window_end FROM bid)";
-const TUMBLE_PERSON: &str = "(SELECT *, date_bin(INTERVAL '10 seconds', date_time) AS window_start, \
-    date_bin(INTERVAL '10 seconds', date_time) + INTERVAL '10 seconds' AS window_end FROM person)";
-const TUMBLE_AUCTION: &str = "(SELECT *, date_bin(INTERVAL '10 seconds', date_time) AS window_start, \
-    date_bin(INTERVAL '10 seconds', date_time) + INTERVAL '10 seconds' AS window_end FROM auction)";
-/// `HOP(bid, date_time, INTERVAL '2 seconds', INTERVAL '4 seconds')` after rewriting.
-const HOP_BID: &str = "(SELECT *, window_start + INTERVAL '4 seconds' AS window_end FROM (SELECT *, unnest(make_array( \
-    date_bin(INTERVAL '2 seconds', date_time) - INTERVAL '2 seconds', date_bin(INTERVAL '2 seconds', date_time))) AS window_start FROM bid))";
 
 #[track_caller]
 fn incremental(sql: &str) {
@@ -27,8 +16,7 @@ fn accepted(sql: &str) {
 }
 
 fn text(sql: &str) -> String {
-    let sql = sql.replace("$TUMBLE_BID", TUMBLE_BID).replace("$TUMBLE_PERSON", TUMBLE_PERSON).replace("$TUMBLE_AUCTION", TUMBLE_AUCTION).replace("$HOP_BID", HOP_BID);
-    Fixture::new().operators(&sql)
+    Fixture::new().operators(sql)
 }
 
 #[test]
@@ -60,10 +48,10 @@ fn q4_average_price_per_category() {
 fn q5_hot_items() {
     incremental(
         "SELECT AuctionBids.auction, AuctionBids.num FROM ( \
-           SELECT auction, count(*) AS num, window_start AS starttime, window_end AS endtime FROM $HOP_BID GROUP BY auction, window_start, window_end \
+           SELECT auction, count(*) AS num, window_start AS starttime, window_end AS endtime FROM HOP(TABLE bid, DESCRIPTOR(date_time), INTERVAL '2' SECOND, INTERVAL '10' SECOND) GROUP BY auction, window_start, window_end \
          ) AS AuctionBids JOIN ( \
            SELECT max(CountBids.num) AS maxn, CountBids.starttime, CountBids.endtime FROM ( \
-             SELECT count(*) AS num, window_start AS starttime, window_end AS endtime FROM $HOP_BID GROUP BY auction, window_start, window_end \
+             SELECT count(*) AS num, window_start AS starttime, window_end AS endtime FROM HOP(TABLE bid, DESCRIPTOR(date_time), INTERVAL '2' SECOND, INTERVAL '10' SECOND) GROUP BY auction, window_start, window_end \
            ) AS CountBids GROUP BY CountBids.starttime, CountBids.endtime \
          ) AS MaxBids ON AuctionBids.starttime = MaxBids.starttime AND AuctionBids.endtime = MaxBids.endtime AND AuctionBids.num >= MaxBids.maxn",
     );
@@ -83,7 +71,7 @@ fn q6_average_selling_price_by_seller() {
 fn q7_highest_bid() {
     incremental(
         "SELECT B.auction, B.price, B.bidder, B.date_time, B.extra FROM bid B JOIN ( \
-           SELECT MAX(price) AS maxprice, window_end AS date_time FROM $TUMBLE_BID GROUP BY window_start, window_end) B1 ON B.price = B1.maxprice \
+           SELECT MAX(price) AS maxprice, window_end AS date_time FROM TUMBLE(TABLE bid, DESCRIPTOR(date_time), INTERVAL '10' SECOND) GROUP BY window_start, window_end) B1 ON B.price = B1.maxprice \
          WHERE B.date_time BETWEEN B1.date_time - INTERVAL '10' SECOND AND B1.date_time",
     );
 }
@@ -92,8 +80,8 @@ fn q7_highest_bid() {
 fn q8_monitor_new_users() {
     incremental(
         "SELECT P.id, P.name, P.starttime FROM ( \
-           SELECT id, name, window_start AS starttime, window_end AS endtime FROM $TUMBLE_PERSON GROUP BY id, name, window_start, window_end) P \
-         JOIN (SELECT seller, window_start AS starttime, window_end AS endtime FROM $TUMBLE_AUCTION GROUP BY seller, window_start, window_end) A \
+           SELECT id, name, window_start AS starttime, window_end AS endtime FROM TUMBLE(TABLE person, DESCRIPTOR(date_time), INTERVAL '10' SECOND) GROUP BY id, name, window_start, window_end) P \
+         JOIN (SELECT seller, window_start AS starttime, window_end AS endtime FROM TUMBLE(auction, date_time, INTERVAL '10 seconds') GROUP BY seller, window_start, window_end) A \
          ON P.id = A.seller AND P.starttime = A.starttime AND P.endtime = A.endtime",
     );
 }

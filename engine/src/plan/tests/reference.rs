@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch, RecordBatchOptions, UInt32Array, UInt64Array};
-use arrow::compute::{SortColumn as ArrowSort, SortOptions, concat_batches, filter_record_batch, lexsort_to_indices, take, take_record_batch};
+use arrow::compute::{SortColumn as ArrowSort, SortOptions, concat_batches, filter_record_batch, lexsort_to_indices, take};
 use arrow::datatypes::SchemaRef;
 use arrow_row::{OwnedRow, RowConverter, SortField};
 use datafusion::common::ScalarValue;
@@ -97,7 +97,7 @@ fn sort(rows: &RecordBatch, order: &[SortColumn]) -> RecordBatch {
     });
     let columns = columns.collect::<Vec<_>>();
     let indices = lexsort_to_indices(&columns, None).expect("sortable columns");
-    take_record_batch(rows, &indices).expect("indices in range")
+    crate::update::take_rows(rows, &indices).expect("indices in range")
 }
 
 /// Row indices by key, keys in their order.
@@ -118,7 +118,7 @@ fn aggregate(node: &Aggregate, rows: &RecordBatch, schema: &SchemaRef) -> Record
     let mut columns: Vec<ArrayRef> = node.keys.iter().map(|key| take(rows.column(*key), &first, None).expect("rows in range")).collect();
     for (place, call) in node.aggregates.iter().enumerate() {
         let values = groups.iter().map(|group| {
-            let group = take_record_batch(rows, &UInt32Array::from(group.clone())).expect("rows in range");
+            let group = crate::update::take_rows(rows, &UInt32Array::from(group.clone())).expect("rows in range");
             evaluate_call(call, group)
         });
         let field = schema.field(node.keys.len() + place);
@@ -210,7 +210,7 @@ fn residual_holds(node: &Join, left: &RecordBatch, i: usize, right: &RecordBatch
 fn top(node: &TopN, rows: &RecordBatch, schema: &SchemaRef) -> RecordBatch {
     let (mut kept, mut numbers) = (vec![], vec![]);
     for group in groups(rows, &node.partition).into_values() {
-        let group = sort(&take_record_batch(rows, &UInt32Array::from(group)).expect("rows in range"), &node.order);
+        let group = sort(&crate::update::take_rows(rows, &UInt32Array::from(group)).expect("rows in range"), &node.order);
         let skip = node.skip.min(group.num_rows());
         let fetch = node.fetch.min(group.num_rows() - skip);
         kept.push(group.slice(skip, fetch));

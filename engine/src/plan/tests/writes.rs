@@ -3,8 +3,6 @@
 use arrow::array::RecordBatch;
 use arrow::compute::concat_batches;
 use datafusion::sql::sqlparser::ast;
-use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
-use datafusion::sql::sqlparser::parser::Parser;
 
 use super::fixture::{Fixture, lines, query, schema_of};
 use crate::Error;
@@ -16,7 +14,7 @@ fn name(name: &str) -> Name {
 }
 
 fn expression(sql: &str) -> ast::Expr {
-    Parser::new(&PostgreSqlDialect {}).try_with_sql(sql).and_then(|mut parser| parser.parse_expr()).expect("the test's expression parses")
+    crate::plan::parse::parse_expression(sql).expect("the test's expression parses")
 }
 
 fn insert(columns: &[&str], source: &str, defaults: &[(&str, &str)]) -> Result<Vec<String>, Error> {

@@ -14,9 +14,8 @@ const LIFE: &str = "1: + a 1 1.5 true x 2 | + a 2 0.25 false y 3 | +2 b null nul
 
 #[track_caller]
 fn life(call: Call, expected: &str) {
-    for append_only in [false] {
-        check(&mut kernel("k:text v:int f:float g:bool t:text n:decimal", &["k"], std::slice::from_ref(&call), append_only), LIFE, expected);
-    }
+    let mut kernel = kernel("k:text v:int f:float g:bool t:text n:decimal", &["k"], &[call], false);
+    check(&mut kernel, LIFE, expected);
 }
 
 #[test]

@@ -1,0 +1,95 @@
+//! `text_input(text, 'type')`: reads text as a value of a type by Postgres' input rules. What string literals are turned into
+//! when they meet a type, so that `'1 day 02:03'::interval`, an INSERT and a decoded file read a value alike.
+
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, AsArray, new_null_array};
+use arrow::compute::cast;
+use arrow::datatypes::{DataType, Field, FieldRef};
+use catalog::SqlType;
+use datafusion::common::{DataFusionError, Result, ScalarValue, plan_err};
+use datafusion::logical_expr::{ColumnarValue, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility};
+
+use crate::decode::parse_text;
+
+/// The function's name in plans.
+pub const NAME: &str = "text_input";
+
+/// The function.
+pub fn text_input() -> ScalarUDF {
+    ScalarUDF::new_from_impl(TextInput { signature: Signature::any(2, Volatility::Immutable) })
+}
+
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct TextInput {
+    signature: Signature,
+}
+
+impl ScalarUDFImpl for TextInput {
+    fn name(&self) -> &str {
+        NAME
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn return_type(&self, _arguments: &[DataType]) -> Result<DataType> {
+        plan_err!("{NAME} takes its type from its second argument")
+    }
+
+    fn return_field_from_args(&self, arguments: ReturnFieldArgs<'_>) -> Result<FieldRef> {
+        let sql_type = target(arguments.scalar_arguments.get(1).copied().flatten())?;
+        Ok(Arc::new(sql_type.field(NAME, true)))
+    }
+
+    fn invoke_with_args(&self, arguments: ScalarFunctionArgs) -> Result<ColumnarValue> {
+        let ColumnarValue::Scalar(type_name) = &arguments.args[1] else {
+            return plan_err!("{NAME} takes a constant type");
+        };
+        let sql_type = target(Some(type_name))?;
+        match &arguments.args[0] {
+            ColumnarValue::Scalar(value) => {
+                let values = read(&value.to_array()?, &sql_type)?;
+                Ok(ColumnarValue::Scalar(ScalarValue::try_from_array(&values, 0)?))
+            }
+            ColumnarValue::Array(values) => Ok(ColumnarValue::Array(read(values, &sql_type)?)),
+        }
+    }
+}
+
+fn target(name: Option<&ScalarValue>) -> Result<SqlType> {
+    match name {
+        Some(ScalarValue::Utf8(Some(name))) => name.parse().map_err(|error| DataFusionError::External(Box::new(crate::Error::from(error)))),
+        _ => plan_err!("{NAME} takes a constant type"),
+    }
+}
+
+fn read(texts: &ArrayRef, sql_type: &SqlType) -> Result<ArrayRef> {
+    let field: Field = sql_type.field(NAME, true);
+    if texts.is_empty() {
+        return Ok(new_null_array(field.data_type(), 0));
+    }
+    let texts = cast(texts, &DataType::Utf8)?;
+    let null = ScalarValue::try_from(field.data_type())?;
+    let value = |text: Option<&str>| match text {
+        Some(text) => parse_text(sql_type, text).map_err(|error| DataFusionError::External(Box::new(error))),
+        None => Ok(null.clone()),
+    };
+    ScalarValue::iter_to_array(texts.as_string::<i32>().iter().map(value).collect::<Result<Vec<_>>>()?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn literals_are_read_as_the_type_reads_them() {
+        let texts: ArrayRef = Arc::new(arrow::array::StringArray::from(vec![Some("1 day 02:03:04.5"), None]));
+        let intervals = read(&texts, &SqlType::Interval).expect("an interval and a null");
+        assert_eq!((intervals.len(), intervals.null_count()), (2, 1));
+        let texts: ArrayRef = Arc::new(arrow::array::StringArray::from(vec!["abcdef"]));
+        let error = read(&texts, &SqlType::Varchar(Some(5))).expect_err("six characters are too many");
+        assert!(error.to_string().contains("too long"), "{error}");
+    }
+}
