@@ -1,1 +1,11 @@
-//! Placeholder.
+//! Benchmarks of Thalweg, in one process with the engine: no wire and no client between the clock and the work.
+//!
+//! - [`queries`]: Nexmark's texts, which the tests use too. [`database`]: an engine on a folder that goes with it.
+//! - [`subject`]: what is measured: a query into a sink, as a view, in batch; the generator alone.
+//! - [`measure`]: wall time, processor time and peak memory of this process. [`report`]: the table and the JSON.
+
+pub mod database;
+pub mod measure;
+pub mod queries;
+pub mod report;
+pub mod subject;

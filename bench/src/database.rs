@@ -1,0 +1,70 @@
+//! An engine in this process, on a data folder that goes with it.
+
+use arrow::array::RecordBatch;
+use engine::config::Config;
+use engine::plan::statement::Statement;
+use engine::{Engine, Error, Result};
+use futures::StreamExt;
+
+/// A fresh engine.
+pub struct Database {
+    engine: Engine,
+    _folder: tempfile::TempDir,
+}
+
+impl Database {
+    /// Opens one with so many workers.
+    pub async fn open(n_workers: usize) -> Result<Self> {
+        let folder = tempfile::tempdir()?;
+        let config = Config { data: folder.path().display().to_string(), n_workers, ..Config::default() };
+        Ok(Self { engine: Engine::open(config).await?, _folder: folder })
+    }
+
+    /// The three streams of one event sequence. `retention` is `'0'` (they start when they are read) or `'forever'`.
+    pub async fn create_streams(&self, n_events: u64, retention: &str) -> Result<()> {
+        for table in ["person", "auction", "bid"] {
+            self.run(&format!(
+                "CREATE STREAM {table} WITH (connector = 'nexmark', table = '{table}', events = {n_events}, retention = '{retention}')"
+            ))
+            .await?;
+        }
+        Ok(())
+    }
+
+    /// Runs statements; the rows of the last one.
+    pub async fn run(&self, sql: &str) -> Result<Vec<RecordBatch>> {
+        let mut rows = Vec::new();
+        for parsed in self.engine.parse(sql)? {
+            rows = match &parsed.statement {
+                Statement::Query(query) => collect(self.engine.query(query, None).await?).await?,
+                Statement::Explain(_) => collect(self.engine.describe(&parsed.statement).await?).await?,
+                Statement::Insert(_) | Statement::Update(_) | Statement::Delete(_) => {
+                    self.engine.write(&parsed.statement, None).await?;
+                    Vec::new()
+                }
+                Statement::WaitFor { name } => {
+                    self.engine.wait_for(name).await?;
+                    Vec::new()
+                }
+                _ => {
+                    self.engine.define(&parsed).await?;
+                    Vec::new()
+                }
+            };
+        }
+        Ok(rows)
+    }
+
+    /// Stops the engine.
+    pub async fn close(self) -> Result<()> {
+        self.engine.shutdown().await
+    }
+}
+
+async fn collect(mut rows: engine::engine::Rows) -> Result<Vec<RecordBatch>> {
+    let mut batches = Vec::new();
+    while let Some(batch) = rows.stream.next().await {
+        batches.push(batch.map_err(|error| Error::internal(error.to_string()))?);
+    }
+    Ok(batches)
+}

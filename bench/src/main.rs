@@ -1,0 +1,145 @@
+//! `thalweg-bench nexmark [q0 q1 …]`: measures and prints; the measuring itself happens in child processes of this binary.
+
+use std::process::{Command, ExitCode};
+
+use clap::{Args, Parser, Subcommand};
+use serde_json::{Value, json};
+use thalweg_bench::measure::Cost;
+use thalweg_bench::queries::{self, QUERIES, Query};
+use thalweg_bench::report::{self, Line};
+use thalweg_bench::subject::{self, Subject};
+
+/// As in the server: many threads allocate and free each other's batches.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+#[derive(Parser)]
+#[command(name = "thalweg-bench", about = "Benchmarks of Thalweg")]
+struct Arguments {
+    #[command(subcommand)]
+    benchmark: Benchmark,
+}
+
+#[derive(Subcommand)]
+enum Benchmark {
+    /// Nexmark's queries, maintained and in batch, beside the generator alone.
+    Nexmark(Nexmark),
+    /// One measurement in this process, as a line of JSON.
+    #[command(hide = true)]
+    Measure(Measure),
+}
+
+#[derive(Args)]
+struct Nexmark {
+    /// Which; all when none is named.
+    queries: Vec<String>,
+    #[command(flatten)]
+    scale: Scale,
+    /// What to measure of each: sink, view, batch, generator.
+    #[arg(long, value_delimiter = ',', default_value = "sink,view,batch,generator")]
+    subjects: Vec<Subject>,
+    /// Where to write the numbers as JSON.
+    #[arg(long)]
+    json: Option<std::path::PathBuf>,
+}
+
+#[derive(Args)]
+struct Measure {
+    subject: Subject,
+    /// A query, or `all` for the generator of all streams.
+    query: String,
+    #[command(flatten)]
+    scale: Scale,
+}
+
+#[derive(Args, Clone, Copy)]
+struct Scale {
+    /// Events of all kinds.
+    #[arg(long, default_value_t = 10_000_000)]
+    events: u64,
+    /// Worker threads.
+    #[arg(long, default_value_t = 2)]
+    workers: usize,
+}
+
+fn main() -> ExitCode {
+    let result = match Arguments::parse().benchmark {
+        Benchmark::Nexmark(arguments) => nexmark(&arguments),
+        Benchmark::Measure(arguments) => measure(&arguments),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("thalweg-bench: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn nexmark(arguments: &Nexmark) -> Result<(), String> {
+    let Scale { events, workers } = arguments.scale;
+    let chosen = chosen(&arguments.queries)?;
+    println!("Nexmark, {events} events, {workers} workers; speeds in thousands, memory in MB");
+    let all_streams = in_child(Subject::Generator, "all", arguments.scale)?;
+    let speed = all_streams.per_cpu_second() / 1e3;
+    println!("The generator alone, all columns of all three streams: {speed:.0} thousand events per CPU-second\n");
+    println!("{}", report::HEADS);
+    let mut lines = Vec::new();
+    for query in chosen {
+        let outcomes = arguments.subjects.iter().map(|subject| (*subject, in_child(*subject, query.name, arguments.scale))).collect();
+        let line = Line { query, outcomes };
+        println!("{}", report::row(&line));
+        lines.push(line);
+    }
+    if let Some(path) = &arguments.json {
+        let text = format!("{:#}\n", report::to_json(events, workers, Some(&all_streams), &lines));
+        std::fs::write(path, text).map_err(|error| format!("{}: {error}", path.display()))?;
+    }
+    let failed = lines.iter().flat_map(|line| &line.outcomes).filter(|(_, outcome)| outcome.is_err()).count();
+    if failed > 0 { Err(format!("{failed} measurements failed")) } else { Ok(()) }
+}
+
+fn chosen(names: &[String]) -> Result<Vec<&'static Query>, String> {
+    if names.is_empty() {
+        return Ok(QUERIES.iter().collect());
+    }
+    names.iter().map(|name| queries::find(name).ok_or_else(|| unknown(name))).collect()
+}
+
+fn unknown(name: &str) -> String {
+    let known: Vec<&str> = QUERIES.iter().map(|query| query.name).collect();
+    format!("there is no query '{name}'; there are {}", known.join(" "))
+}
+
+/// Measures in a process of its own, whose memory is that of this one run.
+fn in_child(subject: Subject, query: &str, scale: Scale) -> Result<Cost, String> {
+    let program = std::env::current_exe().map_err(|error| error.to_string())?;
+    let mut command = Command::new(program);
+    command.args(["measure", subject.name(), query, "--events", &scale.events.to_string(), "--workers", &scale.workers.to_string()]);
+    let output = command.output().map_err(|error| error.to_string())?;
+    let said = String::from_utf8_lossy(&output.stdout);
+    let value: Option<Value> = said.lines().last().and_then(|line| serde_json::from_str(line).ok());
+    match value {
+        Some(value) if value.get("error").is_some() => Err(value["error"].as_str().unwrap_or_default().to_string()),
+        Some(value) => Cost::from_json(&value).ok_or_else(|| format!("not a cost: {value}")),
+        None => Err(format!("{}: {}", output.status, String::from_utf8_lossy(&output.stderr).trim())),
+    }
+}
+
+fn measure(arguments: &Measure) -> Result<(), String> {
+    let Scale { events, workers } = arguments.scale;
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(workers.max(1)).enable_all().build();
+    let runtime = runtime.map_err(|error| error.to_string())?;
+    let cost = if arguments.query == "all" {
+        subject::generator(&["person", "auction", "bid"], events)
+    } else {
+        let query = queries::find(&arguments.query).ok_or_else(|| unknown(&arguments.query))?;
+        runtime.block_on(subject::measure(arguments.subject, query, events, workers))
+    };
+    let line = match cost {
+        Ok(cost) => cost.to_json(),
+        Err(error) => json!({ "error": format!("{} {error}", error.sqlstate) }),
+    };
+    println!("{line}");
+    Ok(())
+}
