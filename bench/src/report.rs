@@ -53,7 +53,8 @@ pub fn row(line: &Line) -> String {
     let rows = cost(Subject::View).map_or("–".into(), |cost| cost.n_rows.to_string());
     let times = cost(Subject::Sink).zip(line.query.feldera).map(|(cost, feldera)| cost.per_cpu_second() / 1e3 / feldera);
     let times = times.map_or("–".into(), |times| format!("{times:.2}"));
-    let mut row = format!("| {} | {} | {} | {wall} | {}", line.query.name, per_cpu(Subject::Sink), per_second(Subject::Sink), peak(Subject::Sink));
+    let mut row =
+        format!("| {} | {} | {} | {wall} | {}", line.query.name, per_cpu(Subject::Sink), per_second(Subject::Sink), peak(Subject::Sink));
     let _ = write!(row, " | {} | {} | {} | {rows}", per_cpu(Subject::View), per_second(Subject::View), peak(Subject::View));
     let _ = write!(row, " | {}", per_cpu(Subject::Generator));
     let _ = write!(row, " | {} | {} | {}", per_cpu(Subject::Batch), per_second(Subject::Batch), peak(Subject::Batch));

@@ -49,7 +49,7 @@ pub(crate) fn parts(snapshot: &Snapshot, object: &Object) -> Result<()> {
         }
         match snapshot.get(*id) {
             None => return Err(CatalogError::NoSuchId(*id)),
-            Some(other) if other.kind() == ObjectKind::Sink => {
+            Some(other) if other.kind() == ObjectKind::Sink && !matches!(object.definition, Definition::Errors { .. }) => {
                 return Err(inconsistent(format!("{} reads a sink", object.described())));
             }
             Some(_) => {}

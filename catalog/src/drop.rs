@@ -76,10 +76,7 @@ fn refuse_dependents(snapshot: &Snapshot, users: &Users, asked: &BTreeSet<Object
     let mut lines: Vec<(ObjectId, String)> = Vec::new();
     for used in doomed {
         for user in users_of(users, *used).iter().filter(|user| !comes_along(**user)) {
-            lines.push((
-                *user,
-                format!("{} depends on {}", snapshot.require(*user)?.described(), snapshot.require(*used)?.described()),
-            ));
+            lines.push((*user, format!("{} depends on {}", snapshot.require(*user)?.described(), snapshot.require(*used)?.described())));
         }
     }
     if lines.is_empty() {

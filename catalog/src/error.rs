@@ -168,15 +168,11 @@ impl CatalogError {
     /// Its HINT: what the reader can do.
     pub fn hint(&self) -> Option<String> {
         Some(match self {
-            Self::Dependents { .. } | Self::SchemaNotEmpty { .. } => {
-                "Use DROP ... CASCADE to drop the dependent objects too.".into()
-            }
+            Self::Dependents { .. } | Self::SchemaNotEmpty { .. } => "Use DROP ... CASCADE to drop the dependent objects too.".into(),
             Self::RequiredBy { owner, .. } => format!("You can drop {owner} instead."),
             Self::SystemSchema(_) => "Create the object in schema public or in one of your own.".into(),
             Self::CannotReplace { .. } => "Drop it and create it again, or give the new one another name.".into(),
-            Self::StaleWriter { .. } | Self::UnknownOutcome { .. } => {
-                "Restart this server: it then reads what was written.".into()
-            }
+            Self::StaleWriter { .. } | Self::UnknownOutcome { .. } => "Restart this server: it then reads what was written.".into(),
             Self::Corrupt { .. } => "Restore the file from a backup; docs/formats.md says what is in it.".into(),
             Self::Locked { .. } => "Stop the other server, or give this one another folder with --data.".into(),
             Self::DataUrl { .. } => "Use a path or file:///path.".into(),

@@ -61,8 +61,7 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let first = DataLock::acquire(folder.path()).expect("nobody has it");
         let error = DataLock::acquire(folder.path()).expect_err("it is taken");
-        let expected =
-            format!("data folder {} is in use by another server (process {})", folder.path().display(), std::process::id());
+        let expected = format!("data folder {} is in use by another server (process {})", folder.path().display(), std::process::id());
         assert_eq!((error.to_string(), error.sqlstate()), (expected, "55006"));
         drop(first);
         DataLock::acquire(folder.path()).expect("it is free again");

@@ -125,8 +125,7 @@ async fn versions_in(store: &dyn ObjectStore, folder: &Path) -> Result<Vec<u64>>
     };
     let mut versions = Vec::with_capacity(listed.objects.len());
     for object in &listed.objects {
-        let foreign =
-            || CatalogError::Corrupt { path: object.location.to_string(), reason: "its name is not that of a version".into() };
+        let foreign = || CatalogError::Corrupt { path: object.location.to_string(), reason: "its name is not that of a version".into() };
         versions.push(version_of(&object.location).ok_or_else(foreign)?);
     }
     versions.sort_unstable();

@@ -87,9 +87,7 @@ impl Snapshot {
     /// As [`Self::resolve`], with Postgres's error where there is none.
     pub fn resolve_or_fail(&self, schema: Option<&str>, name: &str) -> Result<&Object> {
         self.resolve(schema, name).ok_or_else(|| match schema {
-            Some(schema) if !self.schemas.contains_key(schema) => {
-                CatalogError::NotFound { what: "schema", name: schema.to_owned() }
-            }
+            Some(schema) if !self.schemas.contains_key(schema) => CatalogError::NotFound { what: "schema", name: schema.to_owned() },
             Some(schema) => CatalogError::NotFound { what: "relation", name: format!("{schema}.{name}") },
             None => CatalogError::NotFound { what: "relation", name: name.to_owned() },
         })

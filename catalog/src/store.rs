@@ -18,8 +18,8 @@ use futures::stream::BoxStream;
 use object_store::local::LocalFileSystem;
 use object_store::path::Path;
 use object_store::{
-    CopyOptions, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore, PutMode, PutMultipartOptions,
-    PutOptions, PutPayload, PutResult, RenameOptions, Result,
+    CopyOptions, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore, PutMode, PutMultipartOptions, PutOptions,
+    PutPayload, PutResult, RenameOptions, Result,
 };
 
 use crate::error::CatalogError;
@@ -178,9 +178,7 @@ fn published(path: &FilePath, staged: &FilePath, outcome: io::Result<()>) -> Res
         // The error that matters is the first one; what stays behind is hidden from lists.
         let _ = fs::remove_file(staged);
         match error.kind() {
-            ErrorKind::AlreadyExists => {
-                object_store::Error::AlreadyExists { path: path.display().to_string(), source: error.into() }
-            }
+            ErrorKind::AlreadyExists => object_store::Error::AlreadyExists { path: path.display().to_string(), source: error.into() },
             _ => generic(path, error),
         }
     })

@@ -14,8 +14,8 @@
 
 pub mod clock;
 pub mod command;
-pub mod decode;
 pub mod config;
+pub mod decode;
 pub mod engine;
 pub mod error;
 pub mod functions;

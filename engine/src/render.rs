@@ -14,10 +14,10 @@ use timely::scheduling::SyncActivator;
 use timely::worker::Worker;
 
 use crate::operators::columns::ColumnsKernel;
+use crate::operators::constant::ConstantKernel;
 use crate::operators::graph::{Graph, Work};
 use crate::operators::timely_driver::{Changes, Outlets, Rendering, render_kernel};
 use crate::operators::timely_recompute::{self, render_recompute};
-use crate::operators::constant::ConstantKernel;
 use crate::time::ReadClock;
 use crate::{ChangeBatch, Epoch};
 
@@ -143,7 +143,11 @@ impl TimelyDataflow {
 }
 
 /// Puts what arrives into `changes`, and passes nothing on but progress.
-fn collect<'scope>(scope: Scope<'scope, Epoch>, stream: Changes<'scope>, changes: &Rc<RefCell<Vec<(Epoch, ChangeBatch)>>>) -> Changes<'scope> {
+fn collect<'scope>(
+    scope: Scope<'scope, Epoch>,
+    stream: Changes<'scope>,
+    changes: &Rc<RefCell<Vec<(Epoch, ChangeBatch)>>>,
+) -> Changes<'scope> {
     let mut builder = OperatorBuilder::new("Output".into(), scope);
     let mut input = builder.new_input(stream, Pipeline);
     let (_output, stream) = builder.new_output();

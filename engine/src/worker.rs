@@ -62,7 +62,11 @@ pub struct CommandSender {
 
 impl Workers {
     /// Starts `n_workers` timely workers that report to `report`.
-    pub fn start_timely(n_workers: usize, surroundings: Surroundings, report: impl Fn(Report) + Send + Sync + Clone + 'static) -> Result<Self> {
+    pub fn start_timely(
+        n_workers: usize,
+        surroundings: Surroundings,
+        report: impl Fn(Report) + Send + Sync + Clone + 'static,
+    ) -> Result<Self> {
         let (senders, receivers): (Vec<_>, Vec<_>) = (0..n_workers).map(|_| std::sync::mpsc::channel()).unzip();
         let receivers = std::sync::Mutex::new(receivers.into_iter().map(Some).collect::<Vec<_>>());
         let (thread_sender, thread_receiver) = std::sync::mpsc::channel();
@@ -97,11 +101,21 @@ impl Workers {
 
     /// Waits for the workers to end, after [`Command::Shutdown`].
     pub fn join(mut self) {
+        self.sender().send_all(|_| Command::Shutdown);
         match self.join.take() {
             Some(Joins::Timely(guards)) => drop(guards.join()),
             // A worker that panicked has already reported it.
             Some(Joins::Sequential(thread)) => drop(thread.join()),
             None => {}
+        }
+    }
+}
+
+impl Drop for Workers {
+    /// Ends workers that nobody ended, as when start-up fails: they would wait for commands for ever.
+    fn drop(&mut self) {
+        if self.join.is_some() {
+            self.sender().send_all(|_| Command::Shutdown);
         }
     }
 }
@@ -287,7 +301,8 @@ impl<'a> Worker<'a> {
         let rendered = match &mut self.runtime {
             Runtime::Timely(timely) => Dataflow::Timely(TimelyDataflow::render(timely, dataflow.graph, as_of, &self.surroundings)),
             Runtime::Sequential => Dataflow::Sequential(
-                SequentialDataflow::new(dataflow.graph, as_of, self.surroundings.runtime.clone()).expect("its row encodings were tried at planning"),
+                SequentialDataflow::new(dataflow.graph, as_of, self.surroundings.runtime.clone())
+                    .expect("its row encodings were tried at planning"),
             ),
         };
         let running = Running {

@@ -1,10 +1,10 @@
 //! The whole way, embedded: rows in, a view kept current, reads at one epoch, a restart.
 
 use arrow::util::pretty::pretty_format_batches;
+use futures::StreamExt;
 use thalweg_engine::Engine;
 use thalweg_engine::config::{Config, Driver};
 use thalweg_engine::plan::statement::Statement;
-use futures::StreamExt;
 
 struct Db(Engine);
 
@@ -44,7 +44,12 @@ impl Db {
             batches.push(batch.expect("the query runs"));
         }
         let text = pretty_format_batches(&batches).expect("batches print").to_string();
-        let mut lines: Vec<String> = text.lines().filter(|line| line.starts_with("| ")).skip(1).map(|line| line.trim_matches('|').split_whitespace().collect::<Vec<_>>().join(" ")).collect();
+        let mut lines: Vec<String> = text
+            .lines()
+            .filter(|line| line.starts_with("| "))
+            .skip(1)
+            .map(|line| line.trim_matches('|').split_whitespace().collect::<Vec<_>>().join(" "))
+            .collect();
         lines.sort();
         lines.join("; ")
     }
@@ -65,7 +70,10 @@ async fn a_view_follows_its_table_through_a_restart() {
         assert_eq!(db.run("DELETE FROM t WHERE g = 'b'").await, "1 rows");
         assert_eq!(db.run("UPDATE t SET g = 'c' WHERE k = 2").await, "1 rows");
         assert_eq!(db.run("SELECT * FROM s").await, "a | 1 | 17 | 17; c | 1 | 20 | 20");
-        assert_eq!(db.run("CREATE MATERIALIZED VIEW w AS SELECT g, total, rank() OVER (ORDER BY total) AS r FROM s").await, "CREATE MATERIALIZED VIEW");
+        assert_eq!(
+            db.run("CREATE MATERIALIZED VIEW w AS SELECT g, total, rank() OVER (ORDER BY total) AS r FROM s").await,
+            "CREATE MATERIALIZED VIEW"
+        );
         assert_eq!(db.run("SELECT * FROM w").await, "a | 17 | 1; c | 20 | 2");
         db.0.shutdown().await.expect("it stops");
         let db = Db::open(folder.path(), driver).await;

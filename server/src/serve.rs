@@ -122,6 +122,8 @@ impl Server {
 
 async fn listen(address: SocketAddr, flag: &str) -> Result<TcpListener> {
     TcpListener::bind(address).await.map_err(|error| {
-        Error::from(error).with_detail(format!("--{flag} {address}")).with_hint(format!("use another address, or --{flag} {}:0 for any free port", address.ip()))
+        Error::from(error)
+            .with_detail(format!("--{flag} {address}"))
+            .with_hint(format!("use another address, or --{flag} {}:0 for any free port", address.ip()))
     })
 }

@@ -110,8 +110,14 @@ fn only_loopback_is_listened_on() {
 
 #[test]
 fn sql_without_a_server() {
-    let output = run(&["sql", "-c", "CREATE TABLE t (a bigint, b text); INSERT INTO t VALUES (1, 'x'), (20, NULL); SELECT * FROM t ORDER BY a"]);
-    assert_eq!(text(&output.stdout), "CREATE TABLE\nINSERT 0 2\n a  | b\n----+---\n  1 | x\n 20 |\n(2 rows)\n\n", "{}", text(&output.stderr));
+    let output =
+        run(&["sql", "-c", "CREATE TABLE t (a bigint, b text); INSERT INTO t VALUES (1, 'x'), (20, NULL); SELECT * FROM t ORDER BY a"]);
+    assert_eq!(
+        text(&output.stdout),
+        "CREATE TABLE\nINSERT 0 2\n a  | b\n----+---\n  1 | x\n 20 |\n(2 rows)\n\n",
+        "{}",
+        text(&output.stderr)
+    );
     assert!(output.status.success());
 }
 

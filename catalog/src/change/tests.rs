@@ -44,8 +44,7 @@ fn failure(error: &CatalogError) -> String {
 }
 
 fn summary(before: &Snapshot, change: &Change) -> String {
-    let names =
-        |ids: &[ObjectId]| ids.iter().map(|id| before.get(*id).expect("it was there").name.clone()).collect::<Vec<_>>().join(" ");
+    let names = |ids: &[ObjectId]| ids.iter().map(|id| before.get(*id).expect("it was there").name.clone()).collect::<Vec<_>>().join(" ");
     match change {
         Change::Drop(ids) => format!("dropped {}", names(ids)),
         Change::DropSchema { name, objects } => format!("dropped {} {name}", names(objects)).replace("  ", " "),
@@ -130,7 +129,7 @@ fn create(snapshot: &Snapshot, kind: &str, name: &str, reads: &str) -> Result<Ch
         name: name.into(),
         columns: columns(reads),
         definition,
-        depends_on,
+        since: 0, depends_on,
         comment: None,
         create_sql: String::new(),
     };
@@ -283,9 +282,8 @@ fn broken_promises_are_refused() {
     );
     assert_eq!(refused(Change::Drop(vec![errors])), "XX000 inconsistent catalog change: stream s goes with its counterpart");
     assert_eq!(refused(Change::Drop(vec![errors, errors])), "42704 object 16385 does not exist");
-    let keyed = |primary_key| {
-        Change::Create(Object { definition: Definition::Table { primary_key, options: BTreeMap::new() }, ..lone.clone() })
-    };
+    let keyed =
+        |primary_key| Change::Create(Object { definition: Definition::Table { primary_key, options: BTreeMap::new() }, ..lone.clone() });
     assert_eq!(refused(keyed(vec![1])), "XX000 inconsistent catalog change: primary key [1] of table lone");
     assert_eq!(refused(keyed(vec![0, 0])), "XX000 inconsistent catalog change: primary key [0, 0] of table lone");
     assert_eq!(refused(Change::Replace(lone)), "42704 object 16386 does not exist");
@@ -320,11 +318,7 @@ fn deep_and_wide_dependencies_are_dropped_in_order() {
     assert_eq!(plan.len(), 20_002);
     let place: BTreeMap<ObjectId, usize> = plan.iter().enumerate().map(|(place, id)| (*id, place)).collect();
     for object in snapshot.objects.values() {
-        assert!(
-            object.depends_on.iter().all(|used| place[used] > place[&object.id]),
-            "{} goes before what it reads",
-            object.name
-        );
+        assert!(object.depends_on.iter().all(|used| place[used] > place[&object.id]), "{} goes before what it reads", object.name);
     }
     assert_eq!(apply(&snapshot, &Change::Drop(plan)).expect("drops").objects.len(), 0);
 }

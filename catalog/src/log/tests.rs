@@ -9,20 +9,15 @@ use super::*;
 use crate::{Column, Definition, DurableStore, Object, ObjectId, SqlType};
 
 fn view(id: u32) -> Change {
-    let column = Column {
-        name: "a".into(),
-        sql_type: SqlType::Varchar(Some(5)),
-        nullable: true,
-        default: Some("'ä'".into()),
-        comment: None,
-    };
+    let column =
+        Column { name: "a".into(), sql_type: SqlType::Varchar(Some(5)), nullable: true, default: Some("'ä'".into()), comment: None };
     Change::Create(Object {
         id: ObjectId(id),
         schema: "public".into(),
         name: format!("v{id}"),
         columns: vec![column],
         definition: Definition::View { query: "SELECT 'ä\n\"}' AS a".into() },
-        depends_on: vec![],
+        since: 0, depends_on: vec![],
         comment: None,
         create_sql: "CREATE VIEW".into(),
     })
@@ -119,8 +114,7 @@ async fn a_changed_byte_anywhere_is_noticed() {
     }
     fs::remove_file(&path).expect("removes");
     let error = open(folder.path()).await.expect_err("a gap is noticed");
-    let expected =
-        "XX001 catalog object catalog/00000000000000000001.json is corrupt: it is missing, and later versions are there";
+    let expected = "XX001 catalog object catalog/00000000000000000001.json is corrupt: it is missing, and later versions are there";
     assert_eq!(shown(&error, folder.path()), expected);
 }
 
@@ -133,16 +127,10 @@ async fn a_newer_format_and_foreign_files_are_refused() {
     fs::write(&path, sealed::seal(&body)).expect("writes");
     let error = open(folder.path()).await.expect_err("from the future");
     let reason = "format 2 is not known to this version, which reads format 1";
-    assert_eq!(
-        shown(&error, folder.path()),
-        format!("XX001 catalog object catalog/00000000000000000003.json is corrupt: {reason}")
-    );
+    assert_eq!(shown(&error, folder.path()), format!("XX001 catalog object catalog/00000000000000000003.json is corrupt: {reason}"));
     fs::rename(&path, folder.path().join("catalog/notes.json")).expect("renames");
     let error = open(folder.path()).await.expect_err("a foreign file");
-    assert_eq!(
-        shown(&error, folder.path()),
-        "XX001 catalog object catalog/notes.json is corrupt: its name is not that of a version"
-    );
+    assert_eq!(shown(&error, folder.path()), "XX001 catalog object catalog/notes.json is corrupt: its name is not that of a version");
 }
 
 /// Format 1 as it was first written: all that comes after must read it.

@@ -20,8 +20,7 @@ async fn text(store: &DurableStore, path: &str) -> String {
 }
 
 async fn names(store: &DurableStore) -> Vec<String> {
-    let mut names: Vec<String> =
-        store.list(None).map_ok(|object| object.location.to_string()).try_collect().await.expect("lists");
+    let mut names: Vec<String> = store.list(None).map_ok(|object| object.location.to_string()).try_collect().await.expect("lists");
     names.sort();
     names
 }
@@ -107,16 +106,10 @@ fn data_urls() {
     check("file:///var/lib/thalweg", "/var/lib/thalweg");
     check("FILE://localhost/a%20b%C3%A4", "/a bä");
     check("", "0A000 data URL \"\" is not supported: it is empty");
-    check(
-        "file://host/x",
-        "0A000 data URL \"file://host/x\" is not supported: a file URL has three slashes, file:///path, and no host",
-    );
+    check("file://host/x", "0A000 data URL \"file://host/x\" is not supported: a file URL has three slashes, file:///path, and no host");
     check(
         "file:///%zz",
         "0A000 data URL \"file:///%zz\" is not supported: after each % there are two hexadecimal digits, and the path is UTF-8",
     );
-    check(
-        "s3://bucket/x",
-        "0A000 data URL \"s3://bucket/x\" is not supported: s3:// is not among the kinds of storage of this version",
-    );
+    check("s3://bucket/x", "0A000 data URL \"s3://bucket/x\" is not supported: s3:// is not among the kinds of storage of this version");
 }

@@ -42,9 +42,7 @@ impl SqlType {
             Self::TimestampTz => DataType::Timestamp(TimeUnit::Microsecond, Some(TIMESTAMPTZ_ZONE.into())),
             Self::Interval => DataType::Interval(IntervalUnit::MonthDayNano),
             Self::Array(item) => DataType::List(Arc::new(Field::new_list_field(item.arrow(), true))),
-            Self::Struct(fields) => {
-                DataType::Struct(fields.iter().map(|(name, of)| Field::new(name, of.arrow(), true)).collect())
-            }
+            Self::Struct(fields) => DataType::Struct(fields.iter().map(|(name, of)| Field::new(name, of.arrow(), true)).collect()),
         }
     }
 

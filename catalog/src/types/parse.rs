@@ -219,9 +219,7 @@ impl Parser<'_> {
             return Err(Some(TypeError::Modifier(format!("NUMERIC precision {precision} must be between 1 and 38"))));
         }
         if !(-38..=precision).contains(&scale) {
-            return Err(Some(TypeError::Modifier(format!(
-                "NUMERIC scale {scale} must be between -38 and precision {precision}"
-            ))));
+            return Err(Some(TypeError::Modifier(format!("NUMERIC scale {scale} must be between -38 and precision {precision}"))));
         }
         Ok(Some((precision as u8, scale as i8)))
     }

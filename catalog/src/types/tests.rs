@@ -162,32 +162,24 @@ fn metadata_that_does_not_fit_the_arrow_type_is_not_believed() {
 /// `docs/sql.md` has this table between its markers; `THALWEG_BLESS=1` writes it there.
 #[test]
 fn the_documented_table_is_this_one() {
-    let mut table = String::from(
-        "| SQL type | also written | Arrow | Postgres `typname` | oid | bytes | array oid |\n|---|---|---|---|---|---|---|\n",
-    );
+    let mut table =
+        String::from("| SQL type | also written | Arrow | Postgres `typname` | oid | bytes | array oid |\n|---|---|---|---|---|---|---|\n");
     for ((of, aliases), pg) in documented().into_iter().zip(PG_TYPES) {
         assert_eq!(of.pg(), pg, "documented in the order of PG_TYPES");
         let bytes = if pg.len < 0 { "varies".to_owned() } else { pg.len.to_string() };
-        let cells =
-            format!("| `{of}` | {aliases} | `{}` | `{}` | {} | {bytes} | {} |", of.arrow(), pg.name, pg.oid, pg.array_oid);
+        let cells = format!("| `{of}` | {aliases} | `{}` | `{}` | {} | {bytes} | {} |", of.arrow(), pg.name, pg.oid, pg.array_oid);
         table.push_str(&format!("{cells}\n"));
     }
     let array = SqlType::Array(Box::new(SqlType::Integer));
     let pg = array.pg();
-    table.push_str(&format!(
-        "| `{array}` | `int[]`, `array<int>` | `{}` | `{}` | {} | varies | |\n",
-        array.arrow(),
-        pg.name,
-        pg.oid
-    ));
+    table.push_str(&format!("| `{array}` | `int[]`, `array<int>` | `{}` | `{}` | {} | varies | |\n", array.arrow(), pg.name, pg.oid));
 
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/sql.md");
     let text = std::fs::read_to_string(path).expect("docs/sql.md is there");
     let (before, rest) = text.split_once("<!-- types -->\n").expect("docs/sql.md marks where the table starts");
     let (documented, after) = rest.split_once("<!-- /types -->").expect("docs/sql.md marks where the table ends");
     if std::env::var_os("THALWEG_BLESS").is_some() {
-        std::fs::write(path, format!("{before}<!-- types -->\n{table}<!-- /types -->{after}"))
-            .expect("docs/sql.md can be written");
+        std::fs::write(path, format!("{before}<!-- types -->\n{table}<!-- /types -->{after}")).expect("docs/sql.md can be written");
         return;
     }
     assert_eq!(documented, table, "run this test with THALWEG_BLESS=1 to write the table");

@@ -61,10 +61,11 @@ impl Boundary {
         let mut at = usize::from(std::mem::take(&mut self.escaped) && !bytes.is_empty());
         loop {
             let rest = bytes.get(at..)?;
-            let hit = at + match self.in_quotes {
-                true => memchr2(quote, escape, rest)?,
-                false => memchr2(quote, b'\n', rest)?,
-            };
+            let hit = at
+                + match self.in_quotes {
+                    true => memchr2(quote, escape, rest)?,
+                    false => memchr2(quote, b'\n', rest)?,
+                };
             at = hit + 1;
             match bytes[hit] {
                 b'\n' if !self.in_quotes => return Some(at),

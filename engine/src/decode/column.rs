@@ -41,8 +41,14 @@ enum Values {
     Decimal(Vec<i128>),
     Interval(Vec<IntervalMonthDayNano>),
     /// Text and bytea.
-    Bytes { bytes: Vec<u8>, offsets: Vec<i32> },
-    List { elements: Box<ColumnBuffer>, offsets: Vec<i32> },
+    Bytes {
+        bytes: Vec<u8>,
+        offsets: Vec<i32>,
+    },
+    List {
+        elements: Box<ColumnBuffer>,
+        offsets: Vec<i32>,
+    },
     Struct(Vec<ColumnBuffer>),
 }
 
@@ -63,12 +69,8 @@ impl ColumnBuffer {
             SqlType::Double => Values::Float64(Vec::new()),
             SqlType::Numeric(_) => Values::Decimal(Vec::new()),
             SqlType::Interval => Values::Interval(Vec::new()),
-            SqlType::Array(element) => {
-                Values::List { elements: Box::new(Self::of_type("element", element, true)), offsets: vec![0] }
-            }
-            SqlType::Struct(fields) => {
-                Values::Struct(fields.iter().map(|(name, sql_type)| Self::of_type(name, sql_type, true)).collect())
-            }
+            SqlType::Array(element) => Values::List { elements: Box::new(Self::of_type("element", element, true)), offsets: vec![0] },
+            SqlType::Struct(fields) => Values::Struct(fields.iter().map(|(name, sql_type)| Self::of_type(name, sql_type, true)).collect()),
             _ => Values::Bytes { bytes: Vec::new(), offsets: vec![0] },
         };
         Self { name: name.into(), sql_type: sql_type.clone(), nullable, validity: NullBufferBuilder::new(0), values }
@@ -193,7 +195,16 @@ impl ColumnBuffer {
             }
             (SqlType::BigInt, Values::Int64(values)) => values.push(text::parse_json_integer(number, "bigint", i64::MIN, i64::MAX)?),
             // A bare number is neither `20240131` nor seconds: which one would be a guess.
-            (SqlType::Date | SqlType::Time | SqlType::Timestamp | SqlType::TimestampTz | SqlType::Interval | SqlType::Uuid | SqlType::Bytea, _) => {
+            (
+                SqlType::Date
+                | SqlType::Time
+                | SqlType::Timestamp
+                | SqlType::TimestampTz
+                | SqlType::Interval
+                | SqlType::Uuid
+                | SqlType::Bytea,
+                _,
+            ) => {
                 return Err(text::invalid(&text::type_name(&self.sql_type), number).with_hint("write it as a string"));
             }
             _ => return self.append_text(number),
@@ -285,7 +296,9 @@ impl ColumnBuffer {
                 elements.reserve_like(other);
                 offsets.reserve(other_offsets.len());
             }
-            (Values::Struct(fields), Values::Struct(other)) => fields.iter_mut().zip(other).for_each(|(field, other)| field.reserve_like(other)),
+            (Values::Struct(fields), Values::Struct(other)) => {
+                fields.iter_mut().zip(other).for_each(|(field, other)| field.reserve_like(other))
+            }
             _ => unreachable!("both are of one type"),
         }
     }

@@ -125,7 +125,10 @@ impl Delimited {
     pub fn append_row(&self, rows: &mut RowBuffer, record: &str) -> Result<()> {
         let fields = self.split(record)?;
         if fields.len() > self.targets.len() {
-            return Err(Error::new(BAD_COPY_FORMAT, format!("extra data after last expected column: {} fields, {} expected", fields.len(), self.targets.len())));
+            return Err(Error::new(
+                BAD_COPY_FORMAT,
+                format!("extra data after last expected column: {} fields, {} expected", fields.len(), self.targets.len()),
+            ));
         }
         if fields.len() < self.targets.len() {
             let missing = self.targets[fields.len()].and_then(|column| rows.names().nth(column)).unwrap_or("?").to_owned();
@@ -206,9 +209,10 @@ impl Delimited {
             if bytes.get(hit) != Some(&b'\\') {
                 let raw = &record[start..hit];
                 let text = match value {
-                    Some(value) => Cow::Owned(String::from_utf8(value).map_err(|_| {
-                        Error::new("22021", "invalid byte sequence for encoding \"UTF8\" after unescaping")
-                    })?),
+                    Some(value) => Cow::Owned(
+                        String::from_utf8(value)
+                            .map_err(|_| Error::new("22021", "invalid byte sequence for encoding \"UTF8\" after unescaping"))?,
+                    ),
                     None => Cow::Borrowed(raw),
                 };
                 return Ok((self.unless_null(text, raw), hit));

@@ -22,7 +22,9 @@ pub fn infer_columns(format: &Format, sample: &[u8]) -> Result<Vec<Column>> {
         Format::CopyText { .. } => return Err(Error::new(FEATURE_NOT_SUPPORTED, "columns of COPY's text format must be declared")),
     };
     if guesses.is_empty() {
-        return Err(Error::new(INVALID_PARAMETER_VALUE, "no columns were found in the file").with_hint("declare the columns in CREATE STREAM"));
+        return Err(
+            Error::new(INVALID_PARAMETER_VALUE, "no columns were found in the file").with_hint("declare the columns in CREATE STREAM")
+        );
     }
     Ok(guesses.into_iter().map(|(name, guess)| column(&name, guess.sql_type())).collect())
 }

@@ -323,7 +323,8 @@ impl Decoder {
         let result = match n_dropped {
             0 => self.record(&record),
             _ => {
-                let message = format!("a record of {n_bytes} bytes: at most {MAX_RECORD_BYTES} can be read, and only its start is kept here");
+                let message =
+                    format!("a record of {n_bytes} bytes: at most {MAX_RECORD_BYTES} can be read, and only its start is kept here");
                 self.fail(&record, Error::new("54000", message));
                 Ok(true)
             }

@@ -18,10 +18,28 @@ mod types;
 fn all_types() -> Vec<Column> {
     use SqlType::*;
     let types = [
-        ("b", Boolean), ("i2", SmallInt), ("i4", Integer), ("i8", BigInt), ("f4", Real), ("f8", Double), ("n", Numeric(None)),
-        ("n2", Numeric(Some((10, 2)))), ("t", Text), ("v", Varchar(Some(5))), ("c", Char(3)), ("y", Bytea), ("d", Date), ("h", Time),
-        ("ts", Timestamp), ("tz", TimestampTz), ("iv", Interval), ("u", Uuid), ("j", Json), ("jb", Jsonb),
-        ("a", Array(Box::new(BigInt))), ("s", Struct(vec![("x".into(), BigInt), ("y z".into(), Text)])),
+        ("b", Boolean),
+        ("i2", SmallInt),
+        ("i4", Integer),
+        ("i8", BigInt),
+        ("f4", Real),
+        ("f8", Double),
+        ("n", Numeric(None)),
+        ("n2", Numeric(Some((10, 2)))),
+        ("t", Text),
+        ("v", Varchar(Some(5))),
+        ("c", Char(3)),
+        ("y", Bytea),
+        ("d", Date),
+        ("h", Time),
+        ("ts", Timestamp),
+        ("tz", TimestampTz),
+        ("iv", Interval),
+        ("u", Uuid),
+        ("j", Json),
+        ("jb", Jsonb),
+        ("a", Array(Box::new(BigInt))),
+        ("s", Struct(vec![("x".into(), BigInt), ("y z".into(), Text)])),
     ];
     types.map(|(name, sql_type)| column(name, sql_type)).to_vec()
 }
@@ -41,7 +59,8 @@ fn decode(format: &Format, columns: &[Column], bytes: &[u8], piece: usize) -> (R
 /// Rows as text, values between bars.
 fn show(batch: &RecordBatch) -> Vec<String> {
     let options = FormatOptions::new().with_null("NULL").with_duration_format(DurationFormat::Pretty);
-    let formatters: Vec<_> = batch.columns().iter().map(|array| ArrayFormatter::try_new(array, &options).expect("all types can be shown")).collect();
+    let formatters: Vec<_> =
+        batch.columns().iter().map(|array| ArrayFormatter::try_new(array, &options).expect("all types can be shown")).collect();
     let cell = |formatter: &ArrayFormatter<'_>, row| formatter.value(row).to_string();
     (0..batch.num_rows()).map(|row| formatters.iter().map(|formatter| cell(formatter, row)).collect::<Vec<_>>().join("|")).collect()
 }

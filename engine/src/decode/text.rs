@@ -202,7 +202,8 @@ impl<'a> Decimal<'a> {
 pub fn parse_bytea(text: &str, out: &mut Vec<u8>) -> Result<()> {
     if let Some(digits) = text.strip_prefix("\\x") {
         let digits: Vec<u8> = digits.bytes().filter(|byte| !byte.is_ascii_whitespace()).collect();
-        let bytes = hex::decode(digits).map_err(|error| Error::new(INVALID_TEXT, format!("invalid hexadecimal data for bytea: {error}")))?;
+        let bytes =
+            hex::decode(digits).map_err(|error| Error::new(INVALID_TEXT, format!("invalid hexadecimal data for bytea: {error}")))?;
         out.extend(bytes);
         return Ok(());
     }

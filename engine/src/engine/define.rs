@@ -12,9 +12,7 @@ use super::{Core, Done, Engine, Notice};
 use crate::error::sqlstate;
 use crate::plan::Plan;
 use crate::plan::query::{PlannedQuery, Planner};
-use crate::plan::statement::{
-    ColumnDef, CreateFunction, CreateSink, CreateStream, CreateTable, CreateView, Drop, Name, Parsed, Statement,
-};
+use crate::plan::statement::{ColumnDef, CreateFunction, CreateSink, CreateStream, CreateTable, CreateView, Drop, Name, Parsed, Statement};
 use crate::sequencer::relation::{NewRelation, schema_of, source_of};
 use crate::sequencer::table::{OnConflict, Write};
 use crate::sequencer::{Define, Request};
@@ -82,6 +80,9 @@ impl Core {
         if let Some(prepared) = exists(catalog, &create.name, create.if_not_exists, tag)? {
             return Ok(prepared);
         }
+        if !create.options.contains_key("connector") {
+            check_options(&create.options, &["retention"])?;
+        }
         let mut ids = catalog.free_ids();
         let (id, errors) = (next(&mut ids), next(&mut ids));
         let definition = Definition::Stream {
@@ -110,6 +111,7 @@ impl Core {
         if let Some(prepared) = exists(catalog, &create.name, create.if_not_exists, tag)? {
             return Ok(prepared);
         }
+        check_options(&create.options, &[])?;
         let id = next(&mut catalog.free_ids());
         let (columns, rows) = match &create.query {
             None => (columns(&create.columns), None),
@@ -125,9 +127,10 @@ impl Core {
             .primary_key
             .iter()
             .map(|name| {
-                columns.iter().position(|column| column.name == *name).ok_or_else(|| {
-                    Error::new(sqlstate::UNDEFINED_COLUMN, format!("column \"{name}\" named in key does not exist"))
-                })
+                columns
+                    .iter()
+                    .position(|column| column.name == *name)
+                    .ok_or_else(|| Error::new(sqlstate::UNDEFINED_COLUMN, format!("column \"{name}\" named in key does not exist")))
             })
             .collect::<Result<_>>()?;
         let definition = Definition::Table { primary_key, options: create.options.clone() };
@@ -153,7 +156,9 @@ impl Core {
     fn create_view(&self, catalog: &Snapshot, create: &CreateView, text: &str) -> Result<Prepared> {
         let tag = if create.materialized { "CREATE MATERIALIZED VIEW" } else { "CREATE VIEW" };
         let replaced = match catalog.find(schema_name(&create.name), &create.name.name) {
-            Some(existing) if create.or_replace && matches!(existing.definition, Definition::View { .. }) && !create.materialized => Some(existing),
+            Some(existing) if create.or_replace && matches!(existing.definition, Definition::View { .. }) && !create.materialized => {
+                Some(existing)
+            }
             Some(_) if create.or_replace => {
                 return Err(Error::unsupported(
                     format!("\"{}\" cannot be replaced in place yet", create.name.name),
@@ -162,11 +167,15 @@ impl Core {
             }
             _ => None,
         };
+        if let Some(existing) = replaced {
+            check_replaceable(catalog, existing)?;
+        }
         if replaced.is_none() {
             if let Some(prepared) = exists(catalog, &create.name, create.if_not_exists, tag)? {
                 return Ok(prepared);
             }
         }
+        check_options(&create.options, &[])?;
         let planned = self.plan_view(&create.query, &create.columns, text)?;
         let mut ids = catalog.free_ids();
         let id = replaced.map_or_else(|| next(&mut ids), |existing| existing.id);
@@ -184,7 +193,13 @@ impl Core {
         let relation = self.workshop.computed(id, errors, 0, &plan, None)?;
         let append_only = if plan.append_only { vec![id] } else { vec![] };
         let errors = errors_object(errors, &view, row_error_columns());
-        Ok(Prepared { change: Some(Change::CreateMany(vec![view, errors])), create: vec![relation], append_only, tag, ..Prepared::default() })
+        Ok(Prepared {
+            change: Some(Change::CreateMany(vec![view, errors])),
+            create: vec![relation],
+            append_only,
+            tag,
+            ..Prepared::default()
+        })
     }
 
     fn create_sink(&self, catalog: &Snapshot, create: &CreateSink, text: &str) -> Result<Prepared> {
@@ -208,6 +223,9 @@ impl Core {
         let existing = catalog.find_function(schema_name(&create.name), &create.name.name);
         if existing.is_some() && !create.or_replace {
             return Err(Error::new("42723", format!("function \"{}\" already exists with same argument types", create.name.name)));
+        }
+        if let Some(existing) = existing {
+            check_replaceable(catalog, existing)?;
         }
         crate::plan::parse::parse_expression(&create.body_sql)?;
         let definition =
@@ -374,7 +392,8 @@ fn row_error_columns() -> Vec<Column> {
 /// Rows of a query as rows of the table made from it.
 fn conform(rows: &RecordBatch, table: &Object) -> Result<RecordBatch> {
     let schema = schema_of(table);
-    let columns = rows.columns().iter().zip(schema.fields()).map(|(column, field)| cast(column, field.data_type())).collect::<Result<_, _>>()?;
+    let columns =
+        rows.columns().iter().zip(schema.fields()).map(|(column, field)| cast(column, field.data_type())).collect::<Result<_, _>>()?;
     Ok(RecordBatch::try_new(Arc::clone(&schema), columns)?)
 }
 
@@ -457,12 +476,53 @@ fn find<'a>(catalog: &'a Snapshot, kind: ObjectKind, name: &Name) -> Option<&'a 
     }
 }
 
+/// A view or function that something kept current was planned with stays as it is: its users would go on with the old one
+/// until the next start, and with the new one after it.
+fn check_replaceable(catalog: &Snapshot, existing: &Object) -> Result<()> {
+    let mut open = vec![existing.id];
+    while let Some(id) = open.pop() {
+        for dependent in catalog.dependents(id) {
+            let user = catalog.require(dependent)?;
+            if matches!(user.definition, Definition::MaterializedView { .. } | Definition::Sink { .. }) {
+                return Err(Error::unsupported(
+                    format!(
+                        "cannot replace {} \"{}\" because {} \"{}\" uses it",
+                        existing.kind().noun(),
+                        existing.name,
+                        user.kind().noun(),
+                        user.name
+                    ),
+                    "drop what uses it, replace it, and create that again",
+                ));
+            }
+            open.push(dependent);
+        }
+    }
+    Ok(())
+}
+
+/// Options a relation without a connector does not know are mistakes, not comments.
+fn check_options(options: &BTreeMap<String, String>, known: &[&str]) -> Result<()> {
+    match options.keys().find(|key| !known.contains(&key.as_str())) {
+        None => Ok(()),
+        Some(key) => {
+            Err(Error::new(sqlstate::INVALID_PARAMETER_VALUE, format!("there is no option \"{key}\" here")).with_hint(match known {
+                [] => "leave out WITH (…)".to_string(),
+                known => format!("known options: {}", known.join(", ")),
+            }))
+        }
+    }
+}
+
 fn check_kind(kind: ObjectKind, object: &Object) -> Result<()> {
     if object.kind() == kind {
         return Ok(());
     }
-    Err(Error::new(sqlstate::WRONG_OBJECT_TYPE, format!("\"{}\" is not a {}", object.name, kind.noun()))
-        .with_hint(format!("Use {} to remove a {}.", drop_tag(object.kind()), object.kind().noun())))
+    Err(Error::new(sqlstate::WRONG_OBJECT_TYPE, format!("\"{}\" is not a {}", object.name, kind.noun())).with_hint(format!(
+        "Use {} to remove a {}.",
+        drop_tag(object.kind()),
+        object.kind().noun()
+    )))
 }
 
 fn missing(kind: ObjectKind, name: &Name, suffix: &str) -> Error {

@@ -21,6 +21,7 @@ impl Engine {
     pub async fn describe(&self, statement: &Statement) -> Result<Rows> {
         let rows = match statement {
             Statement::Explain(explain) => self.core.explain(explain).await?,
+            Statement::ExplainView { name, .. } => self.core.explain_view(name)?,
             Statement::ShowObjects { what } => self.core.show(*what),
             Statement::ShowCreate { name } => self.core.show_create(name)?,
             other => return Err(Error::internal(format!("{other:?} describes nothing"))),
@@ -43,15 +44,6 @@ impl Core {
                 let plan = self.lowered(&create.query, &create.columns)?;
                 explain::operators(&plan, &|id| self.name_of(id))
             }
-            Statement::ShowCreate { name } => {
-                let catalog = self.catalog();
-                let object = catalog.resolve_or_fail(name.schema.as_deref(), &name.name)?;
-                let Definition::MaterializedView { query, .. } = &object.definition else {
-                    return Err(Error::new(sqlstate::WRONG_OBJECT_TYPE, format!("\"{}\" is not a materialized view", name.name)));
-                };
-                let columns: Vec<String> = object.columns.iter().map(|column| column.name.clone()).collect();
-                explain::operators(&self.lowered(&*parse_query(query)?, &columns)?, &|id| self.name_of(id))
-            }
             Statement::Query(query) => {
                 let planned = self.plan_read(query, None)?;
                 let hold = self.shared.clock.hold_newest();
@@ -61,8 +53,18 @@ impl Core {
             }
             _ => return Err(Error::unsupported("this statement cannot be explained", "EXPLAIN takes a query or CREATE MATERIALIZED VIEW")),
         };
-        let schema = Arc::new(Schema::new(vec![Field::new("QUERY PLAN", DataType::Utf8, false)]));
-        Ok(RecordBatch::try_new(schema, vec![Arc::new(StringArray::from(lines))])?)
+        query_plan(lines)
+    }
+
+    /// The operators that keep a view current. What they have done is in `thalweg.operators`.
+    fn explain_view(&self, name: &Name) -> Result<RecordBatch> {
+        let catalog = self.catalog();
+        let object = catalog.resolve_or_fail(name.schema.as_deref(), &name.name)?;
+        let Definition::MaterializedView { query, .. } = &object.definition else {
+            return Err(Error::new(sqlstate::WRONG_OBJECT_TYPE, format!("\"{}\" is not a materialized view", name.name)));
+        };
+        let columns: Vec<String> = object.columns.iter().map(|column| column.name.clone()).collect();
+        query_plan(explain::operators(&self.lowered(&*parse_query(query)?, &columns)?, &|id| self.name_of(id)))
     }
 
     fn name_of(&self, id: ObjectId) -> String {
@@ -112,4 +114,9 @@ impl Core {
         table.next_row();
         Ok(table.finish())
     }
+}
+
+fn query_plan(lines: Vec<String>) -> Result<RecordBatch> {
+    let schema = Arc::new(Schema::new(vec![Field::new("QUERY PLAN", DataType::Utf8, false)]));
+    Ok(RecordBatch::try_new(schema, vec![Arc::new(StringArray::from(lines))])?)
 }

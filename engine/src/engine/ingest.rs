@@ -145,8 +145,10 @@ impl Core {
         match &object.definition {
             Definition::Table { .. } => Ok(object.clone()),
             Definition::Stream { options, .. } if !options.contains_key("connector") => Ok(object.clone()),
-            Definition::Stream { .. } => Err(Error::new(sqlstate::WRONG_OBJECT_TYPE, format!("stream \"{}\" is fed by its connector", name.name))
-                .with_hint("rows can be written to tables and to streams without a connector")),
+            Definition::Stream { .. } => {
+                Err(Error::new(sqlstate::WRONG_OBJECT_TYPE, format!("stream \"{}\" is fed by its connector", name.name))
+                    .with_hint("rows can be written to tables and to streams without a connector"))
+            }
             _ => Err(Error::new(sqlstate::WRONG_OBJECT_TYPE, format!("cannot change {} \"{}\"", object.kind().noun(), name.name))
                 .with_hint("rows can be written to tables and to streams without a connector")),
         }
@@ -155,7 +157,9 @@ impl Core {
 
 /// Where a named column of the target is.
 pub(super) fn column_index(target: &Object, name: &str) -> Result<usize> {
-    target.columns.iter().position(|column| column.name == name).ok_or_else(|| {
-        Error::new(sqlstate::UNDEFINED_COLUMN, format!("column \"{name}\" of relation \"{}\" does not exist", target.name))
-    })
+    target
+        .columns
+        .iter()
+        .position(|column| column.name == name)
+        .ok_or_else(|| Error::new(sqlstate::UNDEFINED_COLUMN, format!("column \"{name}\" of relation \"{}\" does not exist", target.name)))
 }

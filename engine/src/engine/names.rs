@@ -6,10 +6,10 @@ use catalog::{Definition, Object, Snapshot};
 use datafusion::sql::sqlparser::ast::VisitMut;
 
 use super::{Core, system};
-use crate::plan::relation::{Relation, RelationProvider};
+use crate::Result;
 use crate::plan::inline::{SqlFunction, inline_in};
 use crate::plan::parse::parse_query;
-use crate::Result;
+use crate::plan::relation::{Relation, RelationProvider};
 use crate::sequencer::relation::schema_of;
 
 /// The catalog as one statement sees it.

@@ -19,12 +19,12 @@ use tokio::sync::oneshot;
 
 use super::names::Names;
 use super::{Core, Engine, Rows, Transaction, shut_down};
+use crate::Result;
 use crate::command::{Command, Read};
 use crate::plan::query::{PlannedQuery, Planner};
 use crate::sequencer::relation::schema_of;
 use crate::state::history::Snapshot as RelationSnapshot;
 use crate::time::Hold;
-use crate::Result;
 
 impl Engine {
     /// Runs a query at one epoch, in `transaction`'s snapshot with its own writes when there is one.

@@ -124,10 +124,7 @@ fn whole_relation(plan: &Plan, core: &Core) -> Option<ObjectId> {
 }
 
 fn subscription_schema(rows: &SchemaRef) -> SchemaRef {
-    let mut fields = vec![
-        Arc::new(Field::new("epoch", DataType::Int64, false)),
-        Arc::new(Field::new("diff", DataType::Int64, true)),
-    ];
+    let mut fields = vec![Arc::new(Field::new("epoch", DataType::Int64, false)), Arc::new(Field::new("diff", DataType::Int64, true))];
     fields.extend(rows.fields().iter().map(|field| Arc::new(field.as_ref().clone().with_nullable(true))));
     Arc::new(Schema::new(fields))
 }

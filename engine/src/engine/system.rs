@@ -39,7 +39,9 @@ pub(super) fn jobs(core: &Core) -> RecordBatch {
     for object in catalog.objects.values() {
         let Some(entry) = entries.get(&object.id) else { continue };
         let (kind, n_rows) = match &object.definition {
-            Definition::Stream { options, .. } if options.contains_key("connector") => ("source", n_rows_in.get(&object.id).copied().unwrap_or(0)),
+            Definition::Stream { options, .. } if options.contains_key("connector") => {
+                ("source", n_rows_in.get(&object.id).copied().unwrap_or(0))
+            }
             Definition::MaterializedView { .. } => ("materialized view", entry.kept().n_rows),
             Definition::Sink { .. } => ("sink", entry.operator_counts().last().map_or(0, |counts| counts.n_rows_out)),
             _ => continue,

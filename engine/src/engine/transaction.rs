@@ -80,7 +80,11 @@ impl Transaction {
         let applied = match (&mut written.table, &write) {
             (Some(table), write) => {
                 let applied = table.apply(write);
-                if applied.is_ok() { table.keep() } else { table.undo() }
+                if applied.is_ok() {
+                    table.keep()
+                } else {
+                    table.undo()
+                }
                 applied?
             }
             (None, Write::Insert(rows, _)) => Applied { effects: vec![ChangeBatch::inserts(rows.clone())], returned: rows.clone() },

@@ -211,7 +211,9 @@ impl Upsert for PairUpsert {
         let pairs = Arc::new(arrow::datatypes::Schema::new(fields.collect::<Vec<_>>()));
         let pairs = RecordBatch::try_new(pairs, existing.columns().iter().chain(excluded.columns()).cloned().collect())?;
         let taken = match &self.update.predicate {
-            Some(predicate) => predicate.evaluate(&pairs)?.into_array(pairs.num_rows())?.as_boolean().iter().map(|value| value == Some(true)).collect(),
+            Some(predicate) => {
+                predicate.evaluate(&pairs)?.into_array(pairs.num_rows())?.as_boolean().iter().map(|value| value == Some(true)).collect()
+            }
             None => vec![true; pairs.num_rows()],
         };
         let columns = evaluate(&self.update.values, &pairs)?;
@@ -225,7 +227,8 @@ impl Upsert for PairUpsert {
 fn returned(expressions: &RowExpressions, applied: &Applied) -> Result<(SchemaRef, Vec<RecordBatch>)> {
     let columns = evaluate(expressions, &applied.returned)?;
     let options = RecordBatchOptions::new().with_row_count(Some(applied.returned.num_rows()));
-    let columns = columns.into_iter().zip(expressions.schema.fields()).map(|(column, field)| retype(column, field)).collect::<Result<_>>()?;
+    let columns =
+        columns.into_iter().zip(expressions.schema.fields()).map(|(column, field)| retype(column, field)).collect::<Result<_>>()?;
     let rows = RecordBatch::try_new_with_options(expressions.schema.clone(), columns, &options)?;
     Ok((expressions.schema.clone(), vec![rows]))
 }

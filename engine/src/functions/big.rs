@@ -141,9 +141,7 @@ impl Big {
 
     /// The 64 bits from the leading one, and whether anything follows.
     fn leading_bits(&self) -> (u64, bool) {
-        let digit = |from_top: usize| {
-            self.digits.len().checked_sub(from_top + 1).map_or(0, |index| u128::from(self.digits[index]))
-        };
+        let digit = |from_top: usize| self.digits.len().checked_sub(from_top + 1).map_or(0, |index| u128::from(self.digits[index]));
         let window = (digit(0) << 64) | (digit(1) << 32) | digit(2);
         let shift = 32 - digit(0).leading_zeros().saturating_sub(96);
         let below = window & ((1 << shift) - 1);

@@ -16,11 +16,19 @@ pub enum IntResult {
     /// The sum, as `bigint`.
     BigInt,
     /// The sum, as `numeric(38, scale)`.
-    Numeric { /** Digits after the point. */ scale: i8 },
+    Numeric {
+        /** Digits after the point. */
+        scale: i8,
+    },
     /// The sum, as a duration.
     Duration(TimeUnit),
     /// The mean of decimals with `from_scale` digits after the point, rounded half away from zero to `scale` digits.
-    NumericMean { /** Of the arguments. */ from_scale: i8, /** Of the result. */ scale: i8 },
+    NumericMean {
+        /** Of the arguments. */
+        from_scale: i8,
+        /** Of the result. */
+        scale: i8,
+    },
     /// The mean, rounded half away from zero.
     DurationMean(TimeUnit),
 }

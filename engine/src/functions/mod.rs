@@ -8,21 +8,22 @@ mod accumulators;
 pub mod aggregate;
 pub mod arithmetic;
 pub mod big;
+pub mod coercion;
 pub mod counts;
 pub mod extremes;
 pub mod float_sum;
 pub mod floats;
-pub mod int_sum;
 pub mod input;
+pub mod int_sum;
 pub mod integers;
 pub mod intervals;
 pub mod modulo;
 pub mod order;
 pub mod session;
 pub mod states;
-pub mod windows;
 #[cfg(test)]
 mod tests;
+pub mod windows;
 
 use std::sync::Arc;
 

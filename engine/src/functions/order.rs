@@ -38,8 +38,21 @@ impl Words {
         use DataType::*;
         let fits = matches!(
             data_type,
-            Int8 | Int16 | Int32 | Int64 | UInt8 | UInt16 | UInt32 | UInt64 | Float32 | Float64 | Date32 | Date64 | Time32(_)
-                | Time64(_) | Timestamp(..) | Duration(_)
+            Int8 | Int16
+                | Int32
+                | Int64
+                | UInt8
+                | UInt16
+                | UInt32
+                | UInt64
+                | Float32
+                | Float64
+                | Date32
+                | Date64
+                | Time32(_)
+                | Time64(_)
+                | Timestamp(..)
+                | Duration(_)
         );
         fits.then(|| Self(data_type.clone()))
     }

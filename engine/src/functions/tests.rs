@@ -94,7 +94,8 @@ async fn sliding_frames_equal_their_rows_aggregated() {
             "SELECT id, a FROM (SELECT t1.id AS id, {call} AS a FROM t AS t1 JOIN (SELECT id AS other, f8, x, i4, i8, n FROM t) AS t2
              ON other BETWEEN t1.id - 5 AND t1.id + 2 GROUP BY t1.id) ORDER BY id",
             call = ["f8", "i4", "i8", "x", "n"].iter().fold(call.to_string(), |call, name| {
-                call.replace(&format!("({name}"), &format!("(t2.{name}")).replace(&format!("DISTINCT {name}"), &format!("DISTINCT t2.{name}"))
+                call.replace(&format!("({name}"), &format!("(t2.{name}"))
+                    .replace(&format!("DISTINCT {name}"), &format!("DISTINCT t2.{name}"))
             })
         );
         assert_eq!(slid, result(&context, &joined).await, "{call}");
@@ -127,8 +128,14 @@ async fn what_does_not_fit_is_an_error() {
     let context = session(&rows(1, 1), 1);
     for (sql, message) in [
         ("SELECT sum(v) FROM (VALUES (1e308), (1e308)) AS t(v)", "value out of range: overflow"),
-        ("SELECT sum(v) FROM (VALUES (CAST('99999999999999999999999999999999999999' AS DECIMAL(38, 0))), (CAST('1' AS DECIMAL(38, 0)))) AS t(v)", "numeric field overflow"),
-        ("SELECT avg(v) FROM (VALUES (CAST('99999999999999999999999999999999999999' AS DECIMAL(38, 0)))) AS t(v)", "numeric field overflow"),
+        (
+            "SELECT sum(v) FROM (VALUES (CAST('99999999999999999999999999999999999999' AS DECIMAL(38, 0))), (CAST('1' AS DECIMAL(38, 0)))) AS t(v)",
+            "numeric field overflow",
+        ),
+        (
+            "SELECT avg(v) FROM (VALUES (CAST('99999999999999999999999999999999999999' AS DECIMAL(38, 0)))) AS t(v)",
+            "numeric field overflow",
+        ),
     ] {
         let found = result(&context, sql).await;
         assert!(found.contains(message) && found.contains("22003"), "{sql}: {found}");

@@ -221,9 +221,9 @@ fn out_of_range() -> arrow::error::ArrowError {
 /// A constant interval in microseconds; `None` for null.
 fn length(constant: &ColumnarValue) -> Result<Option<i64>> {
     match constant {
-        ColumnarValue::Scalar(ScalarValue::IntervalMonthDayNano(Some(interval))) => fixed_length(*interval)
-            .map(Some)
-            .map_err(|what| exec_datafusion_err!("the interval of a window {what}")),
+        ColumnarValue::Scalar(ScalarValue::IntervalMonthDayNano(Some(interval))) => {
+            fixed_length(*interval).map(Some).map_err(|what| exec_datafusion_err!("the interval of a window {what}"))
+        }
         ColumnarValue::Scalar(scalar) if scalar.is_null() => Ok(None),
         _ => exec_err!("the intervals of a window must be constant"),
     }
@@ -244,7 +244,18 @@ mod tests {
 
     #[test]
     fn floors_like_mathematics() {
-        for (time, offset, start) in [(0, 0, 0), (9, 0, 0), (10, 0, 10), (-1, 0, -10), (-10, 0, -10), (-11, 0, -20), (2, 3, -7), (3, 3, 3), (-7, -7, -7), (0, 23, -7)] {
+        for (time, offset, start) in [
+            (0, 0, 0),
+            (9, 0, 0),
+            (10, 0, 10),
+            (-1, 0, -10),
+            (-10, 0, -10),
+            (-11, 0, -20),
+            (2, 3, -7),
+            (3, 3, 3),
+            (-7, -7, -7),
+            (0, 23, -7),
+        ] {
             let found = windows(Kind::TumbleStart, 10, 10, offset).floor(time, 10);
             assert_eq!(found, Some(start), "time {time} offset {offset}");
         }

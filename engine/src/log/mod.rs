@@ -53,8 +53,7 @@ impl Log {
     /// As [`Log::open`], with another size of segments.
     pub fn open_with_segment_bytes(folder: &Path, segment_bytes: u64) -> Result<(Self, Replay)> {
         catalog::store::create_folder(folder).map_err(|error| segment::io_error("cannot make", folder, &error))?;
-        let mut log =
-            Self { folder: folder.to_owned(), segment: None, segment_bytes, last_epoch: None, n_torn_bytes: 0, poisoned: None };
+        let mut log = Self { folder: folder.to_owned(), segment: None, segment_bytes, last_epoch: None, n_torn_bytes: 0, poisoned: None };
         let mut segments = segment::list(folder)?;
         let mut may_be_torn = true;
         while let Some(last) = segments.pop() {

@@ -4,9 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
-use arrow::array::{
-    Array, ArrayRef, Int64Array, ListArray, RecordBatch, RecordBatchOptions, StringArray, StructArray, new_null_array,
-};
+use arrow::array::{Array, ArrayRef, Int64Array, ListArray, RecordBatch, RecordBatchOptions, StringArray, StructArray, new_null_array};
 use arrow::buffer::{OffsetBuffer, ScalarBuffer};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field, Schema};
@@ -51,8 +49,7 @@ fn record(epoch: Epoch) -> EpochRecord {
 fn show(record: &EpochRecord) -> String {
     let effects = record.effects.iter().map(|effect| {
         let names = effect.changes.column(0).as_any().downcast_ref::<StringArray>().expect("text").clone();
-        let rows =
-            names.iter().enumerate().map(|(row, name)| format!("{:+} {}", effect.changes.weight(row), name.unwrap_or("null")));
+        let rows = names.iter().enumerate().map(|(row, name)| format!("{:+} {}", effect.changes.weight(row), name.unwrap_or("null")));
         format!("{}: {}", effect.relation, rows.collect::<Vec<_>>().join(", "))
     });
     let spans = record.spans.iter().map(|span| format!("{}: {}..{} {} rows", span.relation, span.from, span.to, span.n_rows));
@@ -271,10 +268,7 @@ fn errors_say_where_and_what() {
     assert_eq!(with(ends[0] as usize + 60, 255), format!("{name} {}: a frame's payload has a wrong checksum", ends[0]));
     fs::write(&path, &bytes).expect("writes");
     fs::rename(&path, segment_path(folder.path(), 2)).expect("renames");
-    assert_eq!(
-        message(folder.path()),
-        "epoch log log/00000000000000000002.log is corrupt at byte 0: its name is not its first epoch, 1"
-    );
+    assert_eq!(message(folder.path()), "epoch log log/00000000000000000002.log is corrupt at byte 0: its name is not its first epoch, 1");
 }
 
 #[test]
@@ -298,12 +292,8 @@ fn a_failed_write_poisons_the_log() {
     log.segment = Some(SegmentWriter::over(fs::OpenOptions::new().write(true).open("/dev/full").expect("Linux has it")));
     log.append(&record(1)).expect("it is buffered");
     let error = log.sync().expect_err("the disk is full");
-    assert_eq!(
-        (error.sqlstate, error.message.as_str()),
-        ("53100", "cannot write a failing file: No space left on device (os error 28)")
-    );
-    let poisoned =
-        "the epoch log accepts nothing since a write failed: cannot write a failing file: No space left on device (os error 28)";
+    assert_eq!((error.sqlstate, error.message.as_str()), ("53100", "cannot write a failing file: No space left on device (os error 28)"));
+    let poisoned = "the epoch log accepts nothing since a write failed: cannot write a failing file: No space left on device (os error 28)";
     assert_eq!(log.sync().expect_err("poisoned").message, poisoned);
     assert_eq!(log.append(&record(2)).expect_err("poisoned").message, poisoned);
 }

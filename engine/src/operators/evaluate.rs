@@ -170,9 +170,7 @@ pub fn row_json(batch: &RecordBatch, row: usize) -> String {
 }
 
 fn written_json(row: &RecordBatch) -> Option<String> {
-    let mut writer = arrow::json::WriterBuilder::new()
-        .with_explicit_nulls(true)
-        .build::<_, arrow::json::writer::LineDelimited>(Vec::new());
+    let mut writer = arrow::json::WriterBuilder::new().with_explicit_nulls(true).build::<_, arrow::json::writer::LineDelimited>(Vec::new());
     writer.write(row).ok()?;
     writer.finish().ok()?;
     String::from_utf8(writer.into_inner()).ok().map(|line| line.trim_end().to_string())

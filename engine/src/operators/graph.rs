@@ -149,12 +149,7 @@ fn by_key(columns: &[usize]) -> Route {
 }
 
 /// One step of a kernel, counted. The counters are exact: rows handed in, rows that came out, rows of state read.
-pub fn step(
-    kernel: &mut dyn Kernel,
-    metrics: &OperatorMetrics,
-    epoch: Epoch,
-    inputs: Vec<Vec<ChangeBatch>>,
-) -> Result<Output> {
+pub fn step(kernel: &mut dyn Kernel, metrics: &OperatorMetrics, epoch: Epoch, inputs: Vec<Vec<ChangeBatch>>) -> Result<Output> {
     let n_in: usize = inputs.iter().flatten().map(ChangeBatch::len).sum();
     let mut out = Output::default();
     kernel.step(epoch, inputs, &mut out)?;

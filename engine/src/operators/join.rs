@@ -255,16 +255,23 @@ impl Kernel for JoinKernel {
     fn state_size(&self) -> StateSize {
         [&self.left, &self.right].into_iter().fold(StateSize::default(), |size, side| {
             let spines = [Some(&side.spine), side.matched.as_ref().map(MatchedRows::spine), side.presence.as_ref().map(Presence::spine)];
-            spines.into_iter().flatten().fold(size, |size, spine| StateSize {
-                n_rows: size.n_rows + spine.n_rows(),
-                n_bytes: size.n_bytes + spine.n_bytes(),
-            })
+            spines
+                .into_iter()
+                .flatten()
+                .fold(size, |size, spine| StateSize { n_rows: size.n_rows + spine.n_rows(), n_bytes: size.n_bytes + spine.n_bytes() })
         })
     }
 }
 
 impl Side {
-    fn new(schema: &SchemaRef, columns: Vec<usize>, keys: Vec<usize>, append_only: bool, is_counted: bool, is_tested: bool) -> Result<Self> {
+    fn new(
+        schema: &SchemaRef,
+        columns: Vec<usize>,
+        keys: Vec<usize>,
+        append_only: bool,
+        is_counted: bool,
+        is_tested: bool,
+    ) -> Result<Self> {
         let schema = Arc::new(schema.project(&columns)?);
         Ok(Self {
             spine: Spine::new(schema.clone(), keys.clone(), append_only),

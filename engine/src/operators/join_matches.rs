@@ -33,7 +33,14 @@ impl MatchedRows {
     }
 
     /// Takes in the fresh rows (already in `side`) and the pairs that rows got or lost, and says what follows.
-    pub(super) fn change(&mut self, epoch: Epoch, side: &Spine, fresh: Option<&Run>, pairs: Vec<ChangeBatch>, n_read: &mut u64) -> Result<Option<RowChange>> {
+    pub(super) fn change(
+        &mut self,
+        epoch: Epoch,
+        side: &Spine,
+        fresh: Option<&Run>,
+        pairs: Vec<ChangeBatch>,
+        n_read: &mut u64,
+    ) -> Result<Option<RowChange>> {
         let fresh = fresh.map(Run::changes).transpose()?;
         let n_fresh = fresh.as_ref().map_or(0, ChangeBatch::len);
         let changes: Vec<ChangeBatch> = fresh.into_iter().chain(pairs).collect();

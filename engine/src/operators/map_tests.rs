@@ -90,13 +90,17 @@ fn the_outcome_does_not_depend_on_the_batch() {
     let negative = || Arc::new(NegativeExpr::new(column("a"))) as Expression;
     let run = |batches: &[Vec<&str>]| {
         let mut out = Output::default();
-        let mut kernel = kernel(Some(binary(guarded(), Operator::Or, binary(column("a"), Operator::LtEq, lit(3_i64)))), vec![
-            binary(column("a"), Operator::Plus, column("b")),
-            binary(column("a"), Operator::Multiply, column("b")),
-            negative(),
-            cast(),
-        ]);
-        let batch = |rows: &Vec<&str>| script::changes(&schema(), &rows.iter().map(|row| format!("+ {row}")).collect::<Vec<_>>().join(" | "));
+        let mut kernel = kernel(
+            Some(binary(guarded(), Operator::Or, binary(column("a"), Operator::LtEq, lit(3_i64)))),
+            vec![
+                binary(column("a"), Operator::Plus, column("b")),
+                binary(column("a"), Operator::Multiply, column("b")),
+                negative(),
+                cast(),
+            ],
+        );
+        let batch =
+            |rows: &Vec<&str>| script::changes(&schema(), &rows.iter().map(|row| format!("+ {row}")).collect::<Vec<_>>().join(" | "));
         kernel.step(1, vec![batches.iter().map(batch).collect()], &mut out).expect("the step succeeds");
         (script::consolidated(&out.changes), script::consolidated(&out.errors))
     };

@@ -11,13 +11,13 @@ pub mod constant;
 pub mod evaluate;
 pub mod graph;
 pub mod join;
-pub mod map;
-pub mod recompute;
 mod join_matches;
 mod join_residual;
-mod ordered_rows;
+pub mod map;
 #[cfg(test)]
 mod map_tests;
+mod ordered_rows;
+pub mod recompute;
 #[cfg(test)]
 pub(crate) mod script;
 pub mod sequential;

@@ -44,9 +44,8 @@ pub(crate) fn changes(schema: &SchemaRef, text: &str) -> ChangeBatch {
         let n_values = rows.last().map_or(0, Vec::len);
         assert_eq!(n_values, schema.fields().len(), "one value per column in {change:?}");
     }
-    let column = |(index, field): (usize, &Arc<Field>)| {
-        array(field.data_type(), &rows.iter().map(|row| row[index].clone()).collect::<Vec<_>>())
-    };
+    let column =
+        |(index, field): (usize, &Arc<Field>)| array(field.data_type(), &rows.iter().map(|row| row[index].clone()).collect::<Vec<_>>());
     let columns = schema.fields().iter().enumerate().map(column).collect();
     let options = arrow::array::RecordBatchOptions::new().with_row_count(Some(rows.len()));
     let rows = RecordBatch::try_new_with_options(schema.clone(), columns, &options).expect("columns match the schema");
@@ -186,8 +185,7 @@ fn array(data_type: &DataType, values: &[Option<String>]) -> ArrayRef {
         DataType::List(element) => {
             let inner = |value: &String| split(value.trim_start_matches('[').trim_end_matches(']'), ',');
             let lists: Vec<Vec<String>> = values.iter().map(|value| value.as_ref().map(inner).unwrap_or_default()).collect();
-            let elements: Vec<_> =
-                lists.iter().flatten().map(|value| (value != "null").then(|| value.clone())).collect();
+            let elements: Vec<_> = lists.iter().flatten().map(|value| (value != "null").then(|| value.clone())).collect();
             let offsets = OffsetBuffer::from_lengths(lists.iter().map(Vec::len));
             let nulls = NullBuffer::from_iter(values.iter().map(Option::is_some));
             Arc::new(ListArray::new(element.clone(), offsets, array(element.data_type(), &elements), Some(nulls)))

@@ -157,7 +157,8 @@ impl Step {
             }
             Running::Recompute(state) => {
                 let n_in = inputs.iter().flatten().map(|batch| batch.len() as u64).sum();
-                for (port, batch) in inputs.into_iter().enumerate().flat_map(|(port, batches)| batches.into_iter().map(move |b| (port, b))) {
+                for (port, batch) in inputs.into_iter().enumerate().flat_map(|(port, batches)| batches.into_iter().map(move |b| (port, b)))
+                {
                     state.absorb(port, epoch, batch)?;
                 }
                 let result = runtime.block_on(state.job(epoch).run());

@@ -65,9 +65,13 @@ impl Port {
             Route::Local => Self::Local(builder.new_input(stream, Pipeline)),
             Route::ByKey(columns) => {
                 let columns = columns.clone();
-                Self::Routed(builder.new_input(stream, DistributorPact(Box::new(move |n| ByWorker { columns: Some(columns), n_workers: n }))))
+                Self::Routed(
+                    builder.new_input(stream, DistributorPact(Box::new(move |n| ByWorker { columns: Some(columns), n_workers: n }))),
+                )
             }
-            Route::ToOne => Self::Routed(builder.new_input(stream, DistributorPact(Box::new(|n| ByWorker { columns: None, n_workers: n })))),
+            Route::ToOne => {
+                Self::Routed(builder.new_input(stream, DistributorPact(Box::new(|n| ByWorker { columns: None, n_workers: n }))))
+            }
         }
     }
 
@@ -136,7 +140,8 @@ pub fn render_kernel<'scope>(scope: Scope<'scope, Epoch>, inputs: Vec<(Changes<'
         });
         capabilities.clear();
         let n_ports = ports.len();
-        let mut driver = Driver { kernel: rendering.kernel, metrics: rendering.metrics, outlets: rendering.outlets, n_ports, stash: BTreeMap::new() };
+        let mut driver =
+            Driver { kernel: rendering.kernel, metrics: rendering.metrics, outlets: rendering.outlets, n_ports, stash: BTreeMap::new() };
         move |frontiers| {
             let mut session = output.activate();
             let mut emit = |capability: &Capability<Epoch>, changes: Vec<ChangeBatch>| {

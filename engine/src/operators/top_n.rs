@@ -107,7 +107,13 @@ impl TopNKernel {
     }
 
     /// Applies the changes of one partition and adds what changed in its window.
-    fn change_partition(&mut self, partition: u32, changes: &[(u32, RowKey, i64)], window: &mut WindowChanges, out: &mut Output) -> Result<()> {
+    fn change_partition(
+        &mut self,
+        partition: u32,
+        changes: &[(u32, RowKey, i64)],
+        window: &mut WindowChanges,
+        out: &mut Output,
+    ) -> Result<()> {
         let zones = &mut self.partitions.list[partition as usize];
         let before = if self.with_row_number { zones.numbered(self.skip) } else { Vec::new() };
         let mut work = ZoneWork { size: &mut self.size, moved: Vec::new(), n_read: before.len() as u64 };
@@ -420,7 +426,8 @@ mod tests {
         let node = Node::Constant(RecordBatch::new_empty(input.clone()));
         let input = Box::new(Plan { node, schema: input, append_only });
         let order = vec![SortColumn { column: 1, descending: true, nulls_first: false }];
-        TopNKernel::new(&TopN { input, partition: vec![0], order, skip, fetch, with_row_number }, append_only).expect("the types can be ordered")
+        TopNKernel::new(&TopN { input, partition: vec![0], order, skip, fetch, with_row_number }, append_only)
+            .expect("the types can be ordered")
     }
 
     fn port() -> [(&'static str, SchemaRef); 1] {
@@ -557,7 +564,8 @@ mod tests {
             let mut script = Vec::new();
             for _ in 0..random.random_range(0..12) {
                 let k = [Some("a".to_string()), Some("b".into()), None][random.random_range(0..3)].clone();
-                let row: Row = (k, [None, Some(1), Some(2), Some(3)][random.random_range(0..4)], ["x", "y"][random.random_range(0..2)].into());
+                let row: Row =
+                    (k, [None, Some(1), Some(2), Some(3)][random.random_range(0..4)], ["x", "y"][random.random_range(0..2)].into());
                 let known = rows.get(&row).copied().unwrap_or(0);
                 let weight: i64 = if append_only { 1 } else { random.random_range(-known..=2) };
                 script.push(format!("{weight:+} {}", text(&row)));

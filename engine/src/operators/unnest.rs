@@ -123,7 +123,13 @@ mod tests {
     use crate::operators::script::{check, schema};
     use crate::plan::{Node, Plan};
 
-    fn kernel(input: &SchemaRef, list_columns: Vec<usize>, output: Vec<UnnestColumn>, schema: SchemaRef, preserve_nulls: bool) -> UnnestKernel {
+    fn kernel(
+        input: &SchemaRef,
+        list_columns: Vec<usize>,
+        output: Vec<UnnestColumn>,
+        schema: SchemaRef,
+        preserve_nulls: bool,
+    ) -> UnnestKernel {
         let node = Node::Constant(RecordBatch::new_empty(input.clone()));
         let input = Box::new(Plan { node, schema: input.clone(), append_only: false });
         UnnestKernel::new(&Unnest { input, list_columns, struct_columns: vec![], output, preserve_nulls }, schema)

@@ -84,7 +84,9 @@ fn is_untyped(plan: &LogicalPlan, index: usize) -> bool {
     match plan {
         LogicalPlan::Values(values) => values.values.iter().all(|row| literal(&row[index])),
         LogicalPlan::Projection(projection) => match super::lower::unaliased(&projection.expr[index]) {
-            Expr::Column(column) => projection.input.schema().maybe_index_of_column(column).is_some_and(|index| is_untyped(&projection.input, index)),
+            Expr::Column(column) => {
+                projection.input.schema().maybe_index_of_column(column).is_some_and(|index| is_untyped(&projection.input, index))
+            }
             other => literal(other),
         },
         LogicalPlan::SubqueryAlias(alias) => is_untyped(&alias.input, index),

@@ -59,7 +59,10 @@ impl Dialect for ThalwegDialect {
     fn parse_infix(&self, parser: &mut Parser, expr: &Expr, precedence: u8) -> Option<Result<Expr, ParserError>> {
         let is_not = match (&parser.peek_nth_token_ref(0).token, &parser.peek_nth_token_ref(1).token, &parser.peek_nth_token_ref(2).token) {
             (Token::Word(is), Token::Word(not), Token::Word(distinct))
-                if is.keyword == Keyword::IS && not.keyword == Keyword::NOT && distinct.keyword == Keyword::DISTINCT => true,
+                if is.keyword == Keyword::IS && not.keyword == Keyword::NOT && distinct.keyword == Keyword::DISTINCT =>
+            {
+                true
+            }
             (Token::Word(is), Token::Word(distinct), _) if is.keyword == Keyword::IS && distinct.keyword == Keyword::DISTINCT => false,
             _ => return None,
         };

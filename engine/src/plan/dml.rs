@@ -104,7 +104,8 @@ impl Planner<'_> {
         let plan = self.ours(Names::new(&state, self.provider()).plan(&query))?;
         let n_columns = target.fields().len();
         let old = (0..n_columns).map(|index| assign(&plan, index, target.field(index)).map(|value| named(value, format!("old_{index}"))));
-        let new = (0..n_columns).map(|index| assign(&plan, n_columns + index, target.field(index)).map(|value| named(value, format!("new_{index}"))));
+        let new = (0..n_columns)
+            .map(|index| assign(&plan, n_columns + index, target.field(index)).map(|value| named(value, format!("new_{index}"))));
         let values = old.chain(new).collect::<Result<Vec<_>>>()?;
         let plan = self.ours(Projection::try_new(values, plan.into()).map(LogicalPlan::Projection))?;
         self.finish(plan, state.clone(), Purpose::Read)
@@ -177,7 +178,10 @@ impl Planner<'_> {
     fn rows_only(&self, plan: LogicalPlan, clause: &str) -> Result<RowExpressions> {
         let planned = self.finish(plan, self.state(), Purpose::Read)?;
         let expressions = self.ours(row_wise(&planned))?.ok_or_else(|| {
-            Error::unsupported(format!("subqueries and aggregates in {clause} are not supported"), "read the rows with a query after the write")
+            Error::unsupported(
+                format!("subqueries and aggregates in {clause} are not supported"),
+                "read the rows with a query after the write",
+            )
         })?;
         Ok(RowExpressions { expressions, schema: Arc::clone(planned.schema()) })
     }
@@ -249,9 +253,9 @@ fn given_columns(target: &SchemaRef, name: &Name, columns: &[String]) -> Result<
 }
 
 fn column_of(target: &SchemaRef, name: &Name, column: &str) -> Result<usize> {
-    target.index_of(column).map_err(|_| {
-        Error::new(sqlstate::UNDEFINED_COLUMN, format!("column \"{column}\" of relation \"{}\" does not exist", name.name))
-    })
+    target
+        .index_of(column)
+        .map_err(|_| Error::new(sqlstate::UNDEFINED_COLUMN, format!("column \"{column}\" of relation \"{}\" does not exist", name.name)))
 }
 
 fn default_value(field: &Field, defaults: &Defaults, names: &Names<'_>) -> DataFusionResult<Expr> {
@@ -297,7 +301,8 @@ fn or_default(value: &ast::Expr, field: &Field, defaults: &Defaults) -> ast::Exp
 
 /// `SELECT alias.columns FROM target AS alias, from WHERE predicate`, each row of the target once.
 fn rows_of(target: &SchemaRef, name: &Name, alias: &str, from: &[ast::TableWithJoins], predicate: Option<&ast::Expr>) -> ast::Query {
-    let list = |prefix: &str| target.fields().iter().map(|field| format!("{prefix}{}", quoted(field.name()))).collect::<Vec<_>>().join(", ");
+    let list =
+        |prefix: &str| target.fields().iter().map(|field| format!("{prefix}{}", quoted(field.name()))).collect::<Vec<_>>().join(", ");
     let prefix = format!("{}.", quoted(alias));
     let columns = list(&prefix);
     let mut query = match from {

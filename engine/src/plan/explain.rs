@@ -91,7 +91,9 @@ fn describe_join(join: &Join) -> String {
     };
     let equal = if join.nulls_equal { "is not distinct from" } else { "=" };
     let pairs = join.left_keys.iter().zip(&join.right_keys);
-    let pairs = pairs.map(|(left, right)| format!("left.{} {equal} right.{}", join.left.schema.field(*left).name(), join.right.schema.field(*right).name()));
+    let pairs = pairs.map(|(left, right)| {
+        format!("left.{} {equal} right.{}", join.left.schema.field(*left).name(), join.right.schema.field(*right).name())
+    });
     let pairs = pairs.collect::<Vec<_>>().join(" and ");
     let on = if pairs.is_empty() { String::new() } else { format!(" on {pairs}") };
     let residual = join.residual.as_ref().map_or(String::new(), |residual| format!(" where {}", expression(residual)));
@@ -122,7 +124,8 @@ fn state_bound(plan: &Plan) -> Option<String> {
     match &plan.node {
         Node::Scan { .. } | Node::Constant(_) | Node::Map(_) | Node::Unnest(_) | Node::Union(_) => None,
         Node::Aggregate(aggregate) => {
-            let kept = aggregate.aggregates.iter().filter(|call| keeps_values(call, aggregate.input.append_only)).map(|call| call.function.name());
+            let kept =
+                aggregate.aggregates.iter().filter(|call| keeps_values(call, aggregate.input.append_only)).map(|call| call.function.name());
             let kept = kept.collect::<Vec<_>>();
             let groups = if aggregate.keys.is_empty() { "one row" } else { "one row per group" };
             Some(match kept.as_slice() {

@@ -109,7 +109,10 @@ fn planning(message: &str) -> Error {
             None => error,
         };
     }
-    if lower.contains("does not support zero arguments") || lower.contains("failed to coerce arguments") || lower.contains("no function matches") {
+    if lower.contains("does not support zero arguments")
+        || lower.contains("failed to coerce arguments")
+        || lower.contains("no function matches")
+    {
         return match quoted(message) {
             Some(name) => Error::new(sqlstate::UNDEFINED_FUNCTION, format!("function {name} does not exist with these argument types"))
                 .with_hint("no function matches the given name and argument types; you might need to add explicit type casts"),
@@ -120,21 +123,32 @@ fn planning(message: &str) -> Error {
         let name = quoted(message).unwrap_or_default();
         return Error::new(sqlstate::UNDEFINED_FUNCTION, format!("function {name} does not exist"));
     }
-    if let Some((_, rest)) = message.split_once("While expanding wildcard, column \"").or_else(|| message.split_once("an aggregate function: column \"")) {
+    if let Some((_, rest)) =
+        message.split_once("While expanding wildcard, column \"").or_else(|| message.split_once("an aggregate function: column \""))
+    {
         let name = rest.split('"').next().unwrap_or(rest);
         let message = format!("column \"{name}\" must appear in the GROUP BY clause or be used in an aggregate function");
         return Error::new(sqlstate::GROUPING_ERROR, message);
     }
-    if lower.contains("must be in group by") || lower.contains("must appear in the group by") || lower.contains("could not be resolved from available columns") {
+    if lower.contains("must be in group by")
+        || lower.contains("must appear in the group by")
+        || lower.contains("could not be resolved from available columns")
+    {
         return Error::new(sqlstate::GROUPING_ERROR, lower_first(message));
     }
     if lower.contains("aggregate function calls cannot be nested") || lower.contains("aggregate functions are not allowed") {
         return Error::new(sqlstate::GROUPING_ERROR, lower_first(message));
     }
-    if lower.contains("cannot coerce arithmetic") || lower.contains("cannot infer common argument type") || lower.contains("types does not support operator") {
+    if lower.contains("cannot coerce arithmetic")
+        || lower.contains("cannot infer common argument type")
+        || lower.contains("types does not support operator")
+    {
         return Error::new(sqlstate::UNDEFINED_FUNCTION, lower_first(message)).with_hint("you might need to add explicit type casts");
     }
-    if lower.contains("incompatible inputs for union") || lower.contains("cannot automatically convert") || lower.contains("cannot create filter with non-boolean") {
+    if lower.contains("incompatible inputs for union")
+        || lower.contains("cannot automatically convert")
+        || lower.contains("cannot create filter with non-boolean")
+    {
         return Error::new(sqlstate::DATATYPE_MISMATCH, lower_first(message));
     }
     if lower.contains("expressions must be unique names") || lower.contains("duplicate") {
@@ -154,10 +168,18 @@ pub(crate) fn evaluation(message: &str) -> Error {
     if lower.contains("divide by zero") || lower.contains("division by zero") {
         return Error::new(sqlstate::DIVISION_BY_ZERO, "division by zero");
     }
-    if lower.contains("overflow") || lower.contains("out of range") || lower.contains("too large to store") || lower.contains("can't cast value") {
+    if lower.contains("overflow")
+        || lower.contains("out of range")
+        || lower.contains("too large to store")
+        || lower.contains("can't cast value")
+    {
         return Error::new(sqlstate::NUMERIC_VALUE_OUT_OF_RANGE, "value out of range").with_detail(message);
     }
-    if lower.contains("parsing timestamp") || lower.contains("parsing date") || lower.contains("to value of date") || lower.contains("to value of timestamp") {
+    if lower.contains("parsing timestamp")
+        || lower.contains("parsing date")
+        || lower.contains("to value of date")
+        || lower.contains("to value of timestamp")
+    {
         return match quoted(message) {
             Some(value) => Error::new(sqlstate::INVALID_DATETIME, format!("invalid input syntax for a date or time: \"{value}\"")),
             None => Error::new(sqlstate::INVALID_DATETIME, lower_first(message)),
@@ -193,7 +215,15 @@ fn postgres_type(arrow: &str) -> &str {
 
 fn strip_prefixes(message: &str) -> &str {
     let mut message = message;
-    for prefix in ["Execution error: ", "Arrow error: ", "Cast error: ", "Parser error: ", "Compute error: ", "Invalid argument error: ", "Arithmetic overflow: "] {
+    for prefix in [
+        "Execution error: ",
+        "Arrow error: ",
+        "Cast error: ",
+        "Parser error: ",
+        "Compute error: ",
+        "Invalid argument error: ",
+        "Arithmetic overflow: ",
+    ] {
         message = message.strip_prefix(prefix).unwrap_or(message);
     }
     message

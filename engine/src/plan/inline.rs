@@ -78,7 +78,9 @@ impl Inliner<'_> {
         let Some(function) = (self.find)(&name.name) else { return Ok(None) };
         let Some(arguments) = plain_arguments(call) else {
             let message = format!("function {} is a scalar function", name.name);
-            return Err(Error::new(sqlstate::WRONG_OBJECT_TYPE, message).with_hint("call it as f(a, b), without OVER, FILTER, DISTINCT or names"));
+            return Err(
+                Error::new(sqlstate::WRONG_OBJECT_TYPE, message).with_hint("call it as f(a, b), without OVER, FILTER, DISTINCT or names")
+            );
         };
         if arguments.len() != function.arguments.len() {
             let message = format!("function {} takes {} arguments, not {}", name.name, function.arguments.len(), arguments.len());

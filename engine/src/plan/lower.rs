@@ -39,7 +39,8 @@ impl<'a> Lowering<'a> {
     /// The whole plan of a view, whose result has the columns of `schema`. A final ORDER BY is dropped: a view has no order.
     pub(super) fn view(&self, plan: &LogicalPlan, schema: &SchemaRef) -> Result<Plan> {
         if depth(plan) > MAX_PLAN_DEPTH {
-            let error = Error::new(sqlstate::STATEMENT_TOO_COMPLEX, format!("the query's plan is more than {MAX_PLAN_DEPTH} operators deep"));
+            let error =
+                Error::new(sqlstate::STATEMENT_TOO_COMPLEX, format!("the query's plan is more than {MAX_PLAN_DEPTH} operators deep"));
             return Err(error.with_hint("split it into views on views"));
         }
         let lowered = self.lower(plan)?;
@@ -93,7 +94,8 @@ impl<'a> Lowering<'a> {
         let node = Node::Scan { relation: source.id, columns };
         let scanned = Plan { node, schema: arrow_schema(plan), append_only: source.append_only };
         let Some(filter) = scan.filters.iter().cloned().reduce(Expr::and) else { return Ok(scanned) };
-        let predicate = self.compile(&filter, plan.schema()).ok_or_else(|| Error::internal(format!("scan filter {filter} cannot be evaluated")))?;
+        let predicate =
+            self.compile(&filter, plan.schema()).ok_or_else(|| Error::internal(format!("scan filter {filter} cannot be evaluated")))?;
         let schema = Arc::clone(&scanned.schema);
         Ok(map(scanned, Some(predicate), columns_of(&schema), schema))
     }
@@ -109,7 +111,11 @@ impl<'a> Lowering<'a> {
     }
 
     /// All of them, or `None`.
-    pub(super) fn compile_all<'e>(&self, expressions: impl IntoIterator<Item = &'e Expr>, schema: &DFSchema) -> Option<Vec<Arc<dyn PhysicalExpr>>> {
+    pub(super) fn compile_all<'e>(
+        &self,
+        expressions: impl IntoIterator<Item = &'e Expr>,
+        schema: &DFSchema,
+    ) -> Option<Vec<Arc<dyn PhysicalExpr>>> {
         expressions.into_iter().map(|expression| self.compile(expression, schema)).collect()
     }
 }

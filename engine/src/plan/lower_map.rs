@@ -89,7 +89,12 @@ fn one_row() -> RecordBatch {
 }
 
 /// Filter and projection over `input`, fused with what is below it where that costs nothing.
-pub(super) fn map(input: Plan, predicate: Option<Arc<dyn PhysicalExpr>>, expressions: Vec<Arc<dyn PhysicalExpr>>, schema: SchemaRef) -> Plan {
+pub(super) fn map(
+    input: Plan,
+    predicate: Option<Arc<dyn PhysicalExpr>>,
+    expressions: Vec<Arc<dyn PhysicalExpr>>,
+    schema: SchemaRef,
+) -> Plan {
     if predicate.is_none() && is_identity(&expressions, &input.schema) {
         return relabel(input, schema);
     }

@@ -46,7 +46,8 @@ impl Lowering<'_> {
             }
             LogicalPlan::SubqueryAlias(alias) => self.limited(&alias.input, skip, fetch),
             other => {
-                let order: Vec<SortExpr> = other.schema().columns().into_iter().map(|column| Expr::Column(column).sort(true, false)).collect();
+                let order: Vec<SortExpr> =
+                    other.schema().columns().into_iter().map(|column| Expr::Column(column).sort(true, false)).collect();
                 self.first_rows(other, &[], &order, Rows { skip, fetch, numbered: None })
             }
         }

@@ -5,23 +5,23 @@
 
 mod assignment;
 pub mod canonical;
+pub mod dialect;
 pub mod dml;
 pub mod explain;
 pub(crate) mod failure;
+pub mod inline;
 mod lower;
 mod lower_aggregate;
 mod lower_join;
 mod lower_map;
 mod lower_top;
+pub mod names;
+pub mod normalise;
+pub mod parse;
 pub mod query;
 mod recompute;
 pub mod relation;
 pub mod session;
-pub mod dialect;
-pub mod inline;
-pub mod names;
-pub mod normalise;
-pub mod parse;
 pub mod statement;
 #[cfg(test)]
 mod tests;

@@ -133,10 +133,8 @@ mod tests {
 
     fn check(sql: &str, expected: &str) {
         let query = parse_query(sql).expect(sql);
-        let found: Vec<String> = relations(&query)
-            .into_iter()
-            .map(|name| name.schema.map(|schema| schema + ".").unwrap_or_default() + &name.name)
-            .collect();
+        let found: Vec<String> =
+            relations(&query).into_iter().map(|name| name.schema.map(|schema| schema + ".").unwrap_or_default() + &name.name).collect();
         assert_eq!(found.join(" "), expected, "{sql}");
     }
 
@@ -155,6 +153,9 @@ mod tests {
         check("WITH a AS (SELECT 1) SELECT * FROM public.a", "public.a");
         check("SELECT * FROM generate_series(1, 3) g, t", "t");
         check("SELECT a FROM t UNION ALL SELECT a FROM u UNION SELECT a FROM t", "t u");
-        check("SELECT * FROM TUMBLE(bid, ts, INTERVAL '1 minute') JOIN HOP((SELECT * FROM ask), ts, INTERVAL '1' MINUTE, INTERVAL '1' HOUR) ON true", "bid ask");
+        check(
+            "SELECT * FROM TUMBLE(bid, ts, INTERVAL '1 minute') JOIN HOP((SELECT * FROM ask), ts, INTERVAL '1' MINUTE, INTERVAL '1' HOUR) ON true",
+            "bid ask",
+        );
     }
 }

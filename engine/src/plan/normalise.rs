@@ -88,11 +88,15 @@ impl VisitorMut for Normaliser {
 
 fn check_query(query: &Query) -> Result<(), Refusal> {
     if !query.locks.is_empty() {
-        let error = Error::unsupported("FOR UPDATE and FOR SHARE are not supported", "a transaction reads one snapshot; a row changed by another gives 40001 at COMMIT");
+        let error = Error::unsupported(
+            "FOR UPDATE and FOR SHARE are not supported",
+            "a transaction reads one snapshot; a row changed by another gives 40001 at COMMIT",
+        );
         return Err(Refusal::of(query, error));
     }
     if matches!(*query.body, ast::SetExpr::Insert(_) | ast::SetExpr::Update(_) | ast::SetExpr::Delete(_) | ast::SetExpr::Merge(_)) {
-        let error = Error::unsupported("statements that write are not supported in WITH or as a query", "send them one by one, in a transaction");
+        let error =
+            Error::unsupported("statements that write are not supported in WITH or as a query", "send them one by one, in a transaction");
         return Err(Refusal::of(query, error));
     }
     Ok(())
@@ -157,7 +161,9 @@ fn rewrite_expr(expr: &mut Expr) -> Result<(), Refusal> {
         }
         Expr::Function(_) => windows::rewrite_call(expr)?,
         Expr::Cast { .. } => read_literal(expr),
-        Expr::Value(ast::ValueWithSpan { value: ast::Value::Number(number, _), .. }) if !fits_numeric(number) => *expr = as_double(take(expr)),
+        Expr::Value(ast::ValueWithSpan { value: ast::Value::Number(number, _), .. }) if !fits_numeric(number) => {
+            *expr = as_double(take(expr))
+        }
         _ => {}
     }
     Ok(())

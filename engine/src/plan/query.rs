@@ -17,13 +17,13 @@ use datafusion::optimizer::analyzer::Analyzer;
 use datafusion::physical_plan::{ExecutionPlan, execute_stream};
 use datafusion::sql::sqlparser::ast;
 
+use super::Plan;
 use super::canonical::{Purpose, canonical, client_types};
 use super::failure::from_datafusion;
 use super::lower::Lowering;
 use super::recompute::yielding;
 use super::relation::{Names, RelationProvider, RelationSource, rename};
 use super::session::Session;
-use super::Plan;
 use crate::error::sqlstate;
 use crate::{Error, Result};
 

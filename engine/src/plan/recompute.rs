@@ -122,7 +122,8 @@ fn placeholder(child: &LogicalPlan, source: InputSource) -> DataFusionResult<Log
     let name = format!("input_{}", source.index);
     let scan = LogicalPlan::TableScan(TableScanBuilder::new(name, Arc::new(source)).build()?);
     let columns = scan.schema().columns().into_iter().zip(child.schema().iter());
-    let named = columns.map(|(column, (qualifier, field))| Expr::Column(column).alias_qualified(qualifier.cloned(), field.name())).collect();
+    let named =
+        columns.map(|(column, (qualifier, field))| Expr::Column(column).alias_qualified(qualifier.cloned(), field.name())).collect();
     Ok(LogicalPlan::Projection(Projection::try_new(named, scan.into())?))
 }
 

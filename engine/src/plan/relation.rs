@@ -16,8 +16,8 @@ use datafusion::common::{DFSchemaRef, DataFusionError, Result as DataFusionResul
 use datafusion::datasource::{TableProvider, provider_as_source};
 use datafusion::execution::session_state::SessionState;
 use datafusion::logical_expr::planner::{ContextProvider, ExprPlanner, RelationPlanner, TypePlanner};
-use datafusion::logical_expr::{AggregateUDF, Expr, HigherOrderUDF, LogicalPlan, LogicalPlanBuilder, ScalarUDF, TableSource, WindowUDF};
 use datafusion::logical_expr::simplify::SimplifyContext;
+use datafusion::logical_expr::{AggregateUDF, Expr, HigherOrderUDF, LogicalPlan, LogicalPlanBuilder, ScalarUDF, TableSource, WindowUDF};
 use datafusion::optimizer::simplify_expressions::ExprSimplifier;
 use datafusion::sql::planner::SqlToRel;
 use datafusion::sql::sqlparser::ast;
@@ -192,9 +192,11 @@ impl ContextProvider for Names<'_> {
     }
 
     fn get_table_function_source(&self, name: &str, args: Vec<Expr>) -> DataFusionResult<Arc<dyn TableSource>> {
-        let function = self.state.table_functions().get(name).ok_or_else(|| {
-            external(Error::new(sqlstate::UNDEFINED_FUNCTION, format!("function {name} does not exist")))
-        })?;
+        let function = self
+            .state
+            .table_functions()
+            .get(name)
+            .ok_or_else(|| external(Error::new(sqlstate::UNDEFINED_FUNCTION, format!("function {name} does not exist"))))?;
         let schema = datafusion::common::DFSchema::empty();
         let simplifier = simplifier(self.state, Arc::new(datafusion::common::DFSchema::empty()));
         let args = args

@@ -15,6 +15,8 @@ use datafusion::execution::FunctionRegistry;
 use datafusion::execution::runtime_env::RuntimeEnv;
 use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
 use datafusion::logical_expr::planner::TypePlanner;
+use datafusion::optimizer::analyzer::resolve_grouping_function::ResolveGroupingFunction;
+use datafusion::optimizer::analyzer::type_coercion::TypeCoercion;
 use datafusion::optimizer::decorrelate_lateral_join::DecorrelateLateralJoin;
 use datafusion::optimizer::decorrelate_predicate_subquery::DecorrelatePredicateSubquery;
 use datafusion::optimizer::eliminate_cross_join::EliminateCrossJoin;
@@ -32,13 +34,14 @@ use datafusion::optimizer::push_down_limit::PushDownLimit;
 use datafusion::optimizer::rewrite_set_comparison::RewriteSetComparison;
 use datafusion::optimizer::scalar_subquery_to_join::ScalarSubqueryToJoin;
 use datafusion::optimizer::simplify_expressions::SimplifyExpressions;
-use datafusion::optimizer::{Optimizer, OptimizerRule};
+use datafusion::optimizer::{AnalyzerRule, Optimizer, OptimizerRule};
 use datafusion::prelude::SessionConfig;
 use datafusion::sql::sqlparser::ast;
 
 use crate::Result;
-use crate::functions::arithmetic::CheckedArithmetic;
 use crate::functions::UNSOUND_OPTIMIZER_RULE;
+use crate::functions::arithmetic::CheckedArithmetic;
+use crate::functions::coercion::NumericsBesideDoubles;
 
 /// Rows per batch in batch runs.
 pub const BATCH_ROWS: usize = 8192;
@@ -59,7 +62,7 @@ impl Session {
             .with_default_features()
             .with_type_planner(type_planner())
             .with_optimizer_rules(batch_rules())
-            .with_analyzer_rule(Arc::new(CheckedArithmetic))
+            .with_analyzer_rules(analyzer_rules())
             .build();
         datafusion_functions_json::register_all(&mut base)?;
         crate::functions::register(&mut base)?;
@@ -83,6 +86,16 @@ impl Session {
     pub fn view_optimizer(&self) -> &Optimizer {
         &self.view_rules
     }
+}
+
+/// DataFusion's rules with ours: numerics beside doubles are settled before types are coerced, arithmetic after.
+fn analyzer_rules() -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {
+    vec![
+        Arc::new(ResolveGroupingFunction::new()),
+        Arc::new(NumericsBesideDoubles),
+        Arc::new(TypeCoercion::new()),
+        Arc::new(CheckedArithmetic),
+    ]
 }
 
 fn config(target_partitions: usize) -> SessionConfig {

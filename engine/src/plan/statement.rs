@@ -34,7 +34,12 @@ pub enum Statement {
     /// EXPLAIN of a query, or of `CREATE MATERIALIZED VIEW`.
     Explain(Explain),
     /// EXPLAIN [ANALYZE] MATERIALIZED VIEW name: of a view there is.
-    ExplainView { /** Which. */ name: Name, /** With what its operators have done. */ analyze: bool },
+    ExplainView {
+        /** Which. */
+        name: Name,
+        /** With what its operators have done. */
+        analyze: bool,
+    },
     /// CREATE STREAM (or SOURCE).
     CreateStream(CreateStream),
     /// CREATE TABLE.
@@ -44,13 +49,27 @@ pub enum Statement {
     /// CREATE SINK.
     CreateSink(CreateSink),
     /// CREATE SCHEMA.
-    CreateSchema { /** Its name. */ name: String, /** No error when there. */ if_not_exists: bool },
+    CreateSchema {
+        /** Its name. */
+        name: String,
+        /** No error when there. */
+        if_not_exists: bool,
+    },
     /// CREATE FUNCTION … LANGUAGE SQL.
     CreateFunction(Box<CreateFunction>),
     /// DROP …
     Drop(Drop),
     /// COMMENT ON …
-    Comment { /** What kind. */ kind: ObjectKind, /** Which. */ name: Name, /** The column, for COMMENT ON COLUMN. */ column: Option<String>, /** `None` removes it. */ comment: Option<String> },
+    Comment {
+        /** What kind. */
+        kind: ObjectKind,
+        /** Which. */
+        name: Name,
+        /** The column, for COMMENT ON COLUMN. */
+        column: Option<String>,
+        /** `None` removes it. */
+        comment: Option<String>,
+    },
     /// INSERT.
     Insert(Box<Insert>),
     /// UPDATE.
@@ -60,27 +79,57 @@ pub enum Statement {
     /// COPY relation FROM STDIN.
     CopyIn(CopyIn),
     /// COPY … TO STDOUT.
-    CopyOut { /** What. */ source: CopySource, /** How. */ format: CopyFormat },
+    CopyOut {
+        /** What. */
+        source: CopySource,
+        /** How. */
+        format: CopyFormat,
+    },
     /// SUBSCRIBE relation, or a query.
     Subscribe(Subscribe),
     /// BEGIN / START TRANSACTION.
-    Begin { /** READ ONLY. */ read_only: bool },
+    Begin {
+        /** READ ONLY. */
+        read_only: bool,
+    },
     /// COMMIT / END.
     Commit,
     /// ROLLBACK / ABORT.
     Rollback,
     /// SET name = value. `value` None is DEFAULT.
-    Set { /** The setting. */ name: String, /** Its new value. */ value: Option<String>, /** SET LOCAL. */ local: bool },
+    Set {
+        /** The setting. */
+        name: String,
+        /** Its new value. */
+        value: Option<String>,
+        /** SET LOCAL. */
+        local: bool,
+    },
     /// SHOW name of a setting.
-    ShowSetting { /** The setting, or `all`. */ name: String },
+    ShowSetting {
+        /** The setting, or `all`. */
+        name: String,
+    },
     /// SHOW STREAMS, TABLES, VIEWS, MATERIALIZED VIEWS, SINKS, JOBS.
-    ShowObjects { /** Which kinds. */ what: ShowObjects },
+    ShowObjects {
+        /** Which kinds. */
+        what: ShowObjects,
+    },
     /// SHOW CREATE …
-    ShowCreate { /** Which. */ name: Name },
+    ShowCreate {
+        /** Which. */
+        name: Name,
+    },
     /// WAIT FOR name: a bounded source is done, or a view has caught up.
-    WaitFor { /** Which. */ name: Name },
+    WaitFor {
+        /** Which. */
+        name: Name,
+    },
     /// Accepted and without effect here (DISCARD ALL, LISTEN, …); the tag to answer with.
-    NoEffect { /** Command tag. */ tag: &'static str },
+    NoEffect {
+        /** Command tag. */
+        tag: &'static str,
+    },
     /// Nothing between two semicolons.
     Empty,
 }
@@ -89,7 +138,12 @@ impl Statement {
     /// Whether its answer is a table of rows; COPY and commands have other answers.
     pub fn returns_rows(&self) -> bool {
         match self {
-            Self::Query(_) | Self::Explain(_) | Self::Subscribe(_) | Self::ShowSetting { .. } | Self::ShowObjects { .. } | Self::ShowCreate { .. } => true,
+            Self::Query(_)
+            | Self::Explain(_)
+            | Self::Subscribe(_)
+            | Self::ShowSetting { .. }
+            | Self::ShowObjects { .. }
+            | Self::ShowCreate { .. } => true,
             Self::Insert(insert) => !insert.returning.is_empty(),
             Self::Update(update) => !update.returning.is_empty(),
             Self::Delete(delete) => !delete.returning.is_empty(),

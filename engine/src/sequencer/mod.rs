@@ -24,10 +24,10 @@ use tokio::sync::{oneshot, watch};
 
 use crate::clock::Clock;
 use crate::command::{Command, EpochInputs};
+use crate::decode::decode_error_rows;
 use crate::error::sqlstate;
 use crate::log::{Effect, EpochRecord, Log, Replay, SourceSpan};
 use crate::metrics::Registry;
-use crate::decode::decode_error_rows;
 use crate::source::SourceSpec;
 use crate::state::key::hash_rows;
 use crate::time::ReadClock;
@@ -133,13 +133,14 @@ pub struct Start {
 /// Starts the sequencer's thread; recovery is complete when this returns.
 pub fn start(start: Start, sender: Sender<Request>, requests: Receiver<Request>) -> Result<std::thread::JoinHandle<()>> {
     let (ready, recovered) = channel();
-    let thread = std::thread::Builder::new().name("sequencer".into()).spawn(move || match Sequencer::recover(start, sender, &requests) {
-        Ok(sequencer) => {
-            let _ = ready.send(Ok(()));
-            sequencer.run(&requests);
-        }
-        Err(error) => drop(ready.send(Err(error))),
-    })?;
+    let thread =
+        std::thread::Builder::new().name("sequencer".into()).spawn(move || match Sequencer::recover(start, sender, &requests) {
+            Ok(sequencer) => {
+                let _ = ready.send(Ok(()));
+                sequencer.run(&requests);
+            }
+            Err(error) => drop(ready.send(Err(error))),
+        })?;
     recovered.recv().map_err(|_| Error::internal("the sequencer panicked during recovery"))??;
     Ok(thread)
 }
@@ -306,7 +307,9 @@ impl Sequencer {
         }
         let now_us = self.wall_clock.now_us();
         for (index, failure) in &batch.errors {
-            let Some(errors) = outputs.get(*index).copied().flatten().and_then(|relation| self.relations.get(&relation)?.errors) else { continue };
+            let Some(errors) = outputs.get(*index).copied().flatten().and_then(|relation| self.relations.get(&relation)?.errors) else {
+                continue;
+            };
             let rows = decode_error_rows(std::slice::from_ref(failure), now_us);
             self.pending.effects.push(Effect { relation: errors, changes: ChangeBatch::inserts(rows) });
         }

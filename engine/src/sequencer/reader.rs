@@ -1,15 +1,15 @@
 //! Reader threads: each polls one source and hands its batches to the sequencer, two at a time at most, so that a source is
 //! never further ahead than what the sequencer has asked for.
 
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::Duration;
 
 use catalog::ObjectId;
 
+use crate::Error;
 use crate::clock::Clock;
 use crate::source::{Poll, Source, SourceBatch};
-use crate::Error;
 
 /// Batches a reader may be ahead of the sequencer: one being taken in, one being made.
 const N_CREDITS: usize = 2;

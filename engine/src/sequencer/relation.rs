@@ -9,10 +9,10 @@ use catalog::{Definition, Object, ObjectId};
 
 use super::table::Table;
 use crate::command::{Create, CreateDataflow, Keep};
+use crate::decode::decode_error_schema;
 use crate::metrics::RelationEntry;
 use crate::operators::graph;
 use crate::plan::{Maintenance, Plan};
-use crate::decode::decode_error_schema;
 use crate::sink::blackhole::Blackhole;
 use crate::source::spec::SourceSpec;
 use crate::{Epoch, Error, Result};

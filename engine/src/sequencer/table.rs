@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow::array::{Array, RecordBatch, UInt32Array};
-use arrow::compute::{concat_batches};
+use arrow::compute::concat_batches;
 use arrow::datatypes::SchemaRef;
 use arrow_row::{RowConverter, Rows, SortField};
 
@@ -154,8 +154,11 @@ impl Table {
                 OnConflict::Fail => return Err(self.duplicate(rows, index)),
                 OnConflict::DoNothing => {}
                 OnConflict::DoUpdate(_) if mine.insert(key.as_ref().into(), ()).is_some() => {
-                    return Err(Error::new(sqlstate::CARDINALITY_VIOLATION, "ON CONFLICT DO UPDATE command cannot affect row a second time")
-                        .with_hint("Ensure that no rows proposed for insertion within the same command have duplicate constrained values."));
+                    return Err(Error::new(
+                        sqlstate::CARDINALITY_VIOLATION,
+                        "ON CONFLICT DO UPDATE command cannot affect row a second time",
+                    )
+                    .with_hint("Ensure that no rows proposed for insertion within the same command have duplicate constrained values."));
                 }
                 OnConflict::DoUpdate(_) => conflicts.push(index as u32),
             }
@@ -277,7 +280,9 @@ impl Table {
         let values: Vec<String> = self
             .primary_key
             .iter()
-            .map(|column| arrow::util::display::array_value_to_string(rows.column(*column).as_ref() as &dyn Array, index).unwrap_or_default())
+            .map(|column| {
+                arrow::util::display::array_value_to_string(rows.column(*column).as_ref() as &dyn Array, index).unwrap_or_default()
+            })
             .collect();
         Error::new(sqlstate::UNIQUE_VIOLATION, format!("duplicate key value violates unique constraint \"{}_pkey\"", self.name))
             .with_detail(format!("Key ({})=({}) already exists.", names.join(", "), values.join(", ")))

@@ -167,7 +167,8 @@ impl FieldKind {
     /// Choices are checked by reading each once.
     fn choice(options: &Options, column: &Column, name: &str) -> Result<Self> {
         let option = format!("fields.{}.{name}", column.name);
-        let written = options.text(&option).ok_or_else(|| options.missing(&option, "what the column holds; several are separated by '|'"))?;
+        let written =
+            options.text(&option).ok_or_else(|| options.missing(&option, "what the column holds; several are separated by '|'"))?;
         let values: Vec<String> = match name {
             "value" => vec![written.into()],
             _ => written.split('|').map(str::to_owned).collect(),

@@ -144,6 +144,7 @@ pub fn to_position(position: &impl Serialize) -> String {
 
 /// A position from text.
 pub fn from_position<T: DeserializeOwned>(position: &str) -> Result<T> {
-    serde_json::from_str(position)
-        .map_err(|error| Error::new(DATA_CORRUPTED, format!("\"{position}\" is not a position of this source")).with_detail(error.to_string()))
+    serde_json::from_str(position).map_err(|error| {
+        Error::new(DATA_CORRUPTED, format!("\"{position}\" is not a position of this source")).with_detail(error.to_string())
+    })
 }

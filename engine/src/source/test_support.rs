@@ -28,8 +28,12 @@ pub fn show(batches: &[RecordBatch]) -> Vec<String> {
     let options = FormatOptions::new().with_null("NULL");
     let mut rows = Vec::new();
     for batch in batches {
-        let formatters: Vec<_> = batch.columns().iter().map(|array| ArrayFormatter::try_new(array, &options).expect("all types can be shown")).collect();
-        rows.extend((0..batch.num_rows()).map(|row| formatters.iter().map(|formatter| formatter.value(row).to_string()).collect::<Vec<_>>().join("|")));
+        let formatters: Vec<_> =
+            batch.columns().iter().map(|array| ArrayFormatter::try_new(array, &options).expect("all types can be shown")).collect();
+        rows.extend(
+            (0..batch.num_rows())
+                .map(|row| formatters.iter().map(|formatter| formatter.value(row).to_string()).collect::<Vec<_>>().join("|")),
+        );
     }
     rows
 }

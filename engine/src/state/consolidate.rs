@@ -52,11 +52,9 @@ mod tests {
     #[test]
     fn rows_that_came_and_went_leave_nothing() {
         let schema: SchemaRef = Arc::new(Schema::new(vec![Field::new("a", DataType::Int64, true)]));
-        let rows = |values: Vec<Option<i64>>| RecordBatch::try_new(schema.clone(), vec![Arc::new(Int64Array::from(values))]).expect("one column");
-        let sum = consolidate(&schema, &[
-            ChangeBatch::inserts(rows(vec![Some(2), None, Some(2)])),
-            ChangeBatch::deletes(rows(vec![None])),
-        ]);
+        let rows =
+            |values: Vec<Option<i64>>| RecordBatch::try_new(schema.clone(), vec![Arc::new(Int64Array::from(values))]).expect("one column");
+        let sum = consolidate(&schema, &[ChangeBatch::inserts(rows(vec![Some(2), None, Some(2)])), ChangeBatch::deletes(rows(vec![None]))]);
         let sum = sum.expect("integers can be encoded");
         assert_eq!((sum.len(), sum.weight(0)), (1, 2));
         let after = apply(&schema, &[rows(vec![Some(1), Some(1)])], &[ChangeBatch::deletes(rows(vec![Some(1)]))]);

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use arrow::array::{RecordBatch, UInt32Array};
-use arrow::compute::{concat_batches};
+use arrow::compute::concat_batches;
 use arrow::datatypes::SchemaRef;
 
 use super::run::Batch;
@@ -178,7 +178,8 @@ impl Appended {
         let recent = newest.saturating_sub(usize::BITS as usize)..newest;
         let size = |piece: &Piece| piece.len().max(LEAST_ROWS);
         let pairs = self.pieces[recent.clone()].windows(2).enumerate().rev();
-        let mut joinable = pairs.filter(|(_, pair)| pair[0].len() + pair[1].len() <= Self::PIECE_ROWS && size(&pair[1]) * 2 >= size(&pair[0]));
+        let mut joinable =
+            pairs.filter(|(_, pair)| pair[0].len() + pair[1].len() <= Self::PIECE_ROWS && size(&pair[1]) * 2 >= size(&pair[0]));
         joinable.next().map(|(start, _)| recent.start + start)
     }
 

@@ -15,7 +15,9 @@ use std::sync::Arc;
 
 use arrow::array::cast::AsArray;
 use arrow::array::types::*;
-use arrow::array::{Array, ArrayAccessor, ArrayRef, ArrowPrimitiveType, PrimitiveArray, RecordBatch, UInt64Array, downcast_primitive_array};
+use arrow::array::{
+    Array, ArrayAccessor, ArrayRef, ArrowPrimitiveType, PrimitiveArray, RecordBatch, UInt64Array, downcast_primitive_array,
+};
 use arrow::buffer::{BooleanBuffer, NullBuffer};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, IntervalUnit, i256};
@@ -41,9 +43,9 @@ pub fn hash_keys(rows: &RecordBatch, key_columns: &[usize]) -> UInt64Array {
 
 /// A bit per row, set where any of the columns is null; `None` when none is.
 pub fn null_keys(columns: &[ArrayRef]) -> Option<BooleanBuffer> {
-    let nulls = columns.iter().fold(None, |nulls: Option<NullBuffer>, column| {
-        NullBuffer::union(nulls.as_ref(), column.logical_nulls().as_ref())
-    })?;
+    let nulls = columns
+        .iter()
+        .fold(None, |nulls: Option<NullBuffer>, column| NullBuffer::union(nulls.as_ref(), column.logical_nulls().as_ref()))?;
     (nulls.null_count() > 0).then(|| !nulls.inner())
 }
 

@@ -142,7 +142,11 @@ impl Spine {
                 let (start, end) = run.find(probe.index.hashes[entry]);
                 let order = probe.index.order(entry);
                 let range = start as usize..end as usize;
-                let skip = if run.index.row_hashes.is_empty() { 0 } else { run.index.row_hashes[range.clone()].partition_point(|hash| *hash < order.1) };
+                let skip = if run.index.row_hashes.is_empty() {
+                    0
+                } else {
+                    run.index.row_hashes[range.clone()].partition_point(|hash| *hash < order.1)
+                };
                 for found in (range.start + skip..range.end).take_while(|found| run.index.order(*found) == order) {
                     entries.push(found);
                     of_probe.push(entry);
@@ -423,7 +427,8 @@ mod tests {
             if key_columns == [0, 1] {
                 for key in [Some("a"), Some("c d"), None] {
                     let prefix = key.map_or("null 1 ".into(), |key| if key == "a" { "a 1 ".into() } else { format!("'{key}' 1 ") });
-                    let expected: Reference = reference.iter().filter(|(row, _)| row.starts_with(&prefix)).map(|(row, w)| (row.clone(), *w)).collect();
+                    let expected: Reference =
+                        reference.iter().filter(|(row, _)| row.starts_with(&prefix)).map(|(row, w)| (row.clone(), *w)).collect();
                     assert_eq!(looked_up(&spine, key, 1), expected, "seed {seed}, epoch {epoch}, {key:?}");
                 }
             }

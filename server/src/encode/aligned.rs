@@ -13,9 +13,8 @@ use super::text::TextColumn;
 pub fn table(schema: &SchemaRef, batches: &[RecordBatch]) -> Result<String> {
     let rows: Vec<Vec<String>> = batches.iter().map(texts).collect::<Result<Vec<_>>>()?.concat();
     let names: Vec<String> = schema.fields().iter().map(|field| field.name().clone()).collect();
-    let widths: Vec<usize> = (0..names.len())
-        .map(|column| rows.iter().chain([&names]).map(|row| row[column].chars().count()).max().unwrap_or(0))
-        .collect();
+    let widths: Vec<usize> =
+        (0..names.len()).map(|column| rows.iter().chain([&names]).map(|row| row[column].chars().count()).max().unwrap_or(0)).collect();
     let right = right_aligned(schema);
     let mut table = String::new();
     let heading: Vec<String> = names.iter().zip(&widths).map(|(name, width)| format!(" {name:^width$} ")).collect();

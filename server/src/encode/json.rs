@@ -51,7 +51,8 @@ fn column(field: &Field, array: &ArrayRef) -> Result<Vec<Value>> {
         Struct(fields) => {
             let parts = fields.iter().zip(array.as_struct().columns());
             let parts: Vec<Vec<Value>> = parts.map(|(field, array)| column(field, array)).collect::<Result<_>>()?;
-            let object = |row: usize| fields.iter().zip(&parts).map(|(field, values)| (field.name().clone(), values[row].clone())).collect();
+            let object =
+                |row: usize| fields.iter().zip(&parts).map(|(field, values)| (field.name().clone(), values[row].clone())).collect();
             Ok(or_null(array, |row| Value::Object(object(row))))
         }
         _ => scalars(field, array),

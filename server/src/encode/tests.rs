@@ -41,20 +41,43 @@ fn booleans_and_integers() {
 #[test]
 fn floats_are_the_shortest_that_read_back() {
     let doubles = [
-        (0.1, "0.1"), (1.0, "1"), (-0.0, "-0"), (1e20, "1e+20"), (1e15, "1e+15"), (1e14, "100000000000000"), (123456789012345.6, "123456789012345.6"),
-        (1e-4, "0.0001"), (1e-5, "1e-05"), (1.5e-7, "1.5e-07"), (f64::MAX, "1.7976931348623157e+308"), (5e-324, "5e-324"),
-        (f64::NAN, "NaN"), (f64::INFINITY, "Infinity"), (f64::NEG_INFINITY, "-Infinity"), (-2.5, "-2.5"), (0.1 + 0.2, "0.30000000000000004"),
+        (0.1, "0.1"),
+        (1.0, "1"),
+        (-0.0, "-0"),
+        (1e20, "1e+20"),
+        (1e15, "1e+15"),
+        (1e14, "100000000000000"),
+        (123456789012345.6, "123456789012345.6"),
+        (1e-4, "0.0001"),
+        (1e-5, "1e-05"),
+        (1.5e-7, "1.5e-07"),
+        (f64::MAX, "1.7976931348623157e+308"),
+        (5e-324, "5e-324"),
+        (f64::NAN, "NaN"),
+        (f64::INFINITY, "Infinity"),
+        (f64::NEG_INFINITY, "-Infinity"),
+        (-2.5, "-2.5"),
+        (0.1 + 0.2, "0.30000000000000004"),
     ];
     let (values, expected): (Vec<f64>, Vec<&str>) = doubles.into_iter().unzip();
     assert_eq!(plain(Float64Array::from(values)), expected);
-    let reals = [(0.1_f32, "0.1"), (1e6, "1e+06"), (123456.0, "123456"), (1234567.0, "1.234567e+06"), (1e-4, "0.0001"), (3.4028235e38, "3.4028235e+38"), (16777216.0, "1.6777216e+07")];
+    let reals = [
+        (0.1_f32, "0.1"),
+        (1e6, "1e+06"),
+        (123456.0, "123456"),
+        (1234567.0, "1.234567e+06"),
+        (1e-4, "0.0001"),
+        (3.4028235e38, "3.4028235e+38"),
+        (16777216.0, "1.6777216e+07"),
+    ];
     let (values, expected): (Vec<f32>, Vec<&str>) = reals.into_iter().unzip();
     assert_eq!(plain(Float32Array::from(values)), expected);
 }
 
 #[test]
 fn numerics_keep_their_scale() {
-    let decimal = |values: Vec<i128>, precision, scale| Decimal128Array::from(values).with_precision_and_scale(precision, scale).expect("fits");
+    let decimal =
+        |values: Vec<i128>, precision, scale| Decimal128Array::from(values).with_precision_and_scale(precision, scale).expect("fits");
     assert_eq!(plain(decimal(vec![0, 5, -5, 12345, -100], 10, 2)), ["0.00", "0.05", "-0.05", "123.45", "-1.00"]);
     assert_eq!(plain(decimal(vec![7, -7, 0], 10, 0)), ["7", "-7", "0"]);
     assert_eq!(plain(decimal(vec![7, 0], 10, -3)), ["7000", "0"]);
@@ -66,7 +89,10 @@ fn numerics_keep_their_scale() {
 
 #[test]
 fn dates_and_times() {
-    assert_eq!(plain(Date32Array::from(vec![0, -1, 16_631, 2_932_896, -719_528, -719_529])), ["1970-01-01", "1969-12-31", "2015-07-15", "9999-12-31", "0001-01-01 BC", "0002-12-31 BC"]);
+    assert_eq!(
+        plain(Date32Array::from(vec![0, -1, 16_631, 2_932_896, -719_528, -719_529])),
+        ["1970-01-01", "1969-12-31", "2015-07-15", "9999-12-31", "0001-01-01 BC", "0002-12-31 BC"]
+    );
     assert_eq!(plain(Time64MicrosecondArray::from(vec![0, 86_399_999_999, 3_723_500_000])), ["00:00:00", "23:59:59.999999", "01:02:03.5"]);
     let micros = vec![0, -1, 1_436_918_400_123_000, 1_436_918_400_000_001];
     assert_eq!(
@@ -111,7 +137,8 @@ fn bytes_arrays_and_structs() {
     assert_eq!(plain(nested), ["{{1,NULL},{3}}"]);
 
     let fields = Fields::from(vec![Field::new("a", DataType::Int32, true), Field::new("b", DataType::Utf8, true)]);
-    let columns: Vec<ArrayRef> = vec![Arc::new(Int32Array::from(vec![Some(1), None])), Arc::new(StringArray::from(vec![Some("x \"y\""), Some("")]))];
+    let columns: Vec<ArrayRef> =
+        vec![Arc::new(Int32Array::from(vec![Some(1), None])), Arc::new(StringArray::from(vec![Some("x \"y\""), Some("")]))];
     assert_eq!(plain(StructArray::new(fields, columns, None)), ["(1,\"x \"\"y\"\"\")", "(,\"\")"]);
 }
 

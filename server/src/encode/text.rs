@@ -107,9 +107,7 @@ impl Kind {
             Date32 => Self::Date(as_primitive(array, &Date32)?),
             Time32(_) | Time64(_) => Self::Time(as_primitive(array, &Time64(TimeUnit::Microsecond))?),
             Date64 | Timestamp(_, None) => Self::Timestamp(as_primitive(array, &Timestamp(TimeUnit::Microsecond, None))?),
-            Timestamp(_, Some(zone)) => {
-                Self::TimestampTz(as_primitive(array, &Timestamp(TimeUnit::Microsecond, Some(zone.clone())))?)
-            }
+            Timestamp(_, Some(zone)) => Self::TimestampTz(as_primitive(array, &Timestamp(TimeUnit::Microsecond, Some(zone.clone())))?),
             Duration(_) | Interval(_) => Self::Interval(as_primitive(array, &Interval(IntervalUnit::MonthDayNano))?),
             List(item) => Self::list(array.as_list().clone(), item)?,
             LargeList(item) | FixedSizeList(item, _) | ListView(item) | LargeListView(item) => {
@@ -139,9 +137,8 @@ fn to_type(array: &ArrayRef, target: &DataType) -> Result<ArrayRef> {
     if array.data_type() == target {
         return Ok(array.clone());
     }
-    cast(array, target).map_err(|_| {
-        Error::unsupported(format!("a column of type {} has no text form", array.data_type()), "cast it in the query")
-    })
+    cast(array, target)
+        .map_err(|_| Error::unsupported(format!("a column of type {} has no text form", array.data_type()), "cast it in the query"))
 }
 
 fn as_primitive<T: ArrowPrimitiveType>(array: &ArrayRef, target: &DataType) -> Result<PrimitiveArray<T>> {

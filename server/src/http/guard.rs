@@ -29,13 +29,21 @@ fn check_headers(http: &Http, headers: &HeaderMap, from_uri: Option<String>) -> 
     let text = |name| headers.get(name).map(|value| value.to_str().unwrap_or("\u{fffd}"));
     let host = text(header::HOST).map(str::to_owned).or(from_uri).unwrap_or_default();
     if headers.get_all(header::HOST).iter().count() > 1 || !http.knows(&host) {
-        return Err(Failure::request(421, &format!("this server is not {host:?}"), "use its loopback address, or name the host in --http-hosts"));
+        return Err(Failure::request(
+            421,
+            &format!("this server is not {host:?}"),
+            "use its loopback address, or name the host in --http-hosts",
+        ));
     }
     if let Some(origin) = text(header::ORIGIN) {
         // Same site: the Origin's host is one of ours and its port is the Host's.
         let same = origin.split_once("://").is_some_and(|(_, authority)| authority.eq_ignore_ascii_case(&host));
         if !same {
-            return Err(Failure::request(403, &format!("requests from {origin:?} are not served"), "web pages of other sites may not use this server"));
+            return Err(Failure::request(
+                403,
+                &format!("requests from {origin:?} are not served"),
+                "web pages of other sites may not use this server",
+            ));
         }
     }
     if text(header::HeaderName::from_static("sec-fetch-site")).is_some_and(|site| matches!(site, "cross-site" | "same-site")) {

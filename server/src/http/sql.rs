@@ -43,7 +43,8 @@ pub async fn post(State(http): State<Http>, headers: HeaderMap, body: Result<Byt
     if media_type(&headers) != "application/json" {
         return Err(Failure::request(415, "the content type must be application/json", "send {\"sql\": \"…\"}"));
     }
-    let body = body.map_err(|error| Failure::request(error.status().as_u16(), &error.body_text(), "raise --max-sql-bytes, or send less"))?;
+    let body =
+        body.map_err(|error| Failure::request(error.status().as_u16(), &error.body_text(), "raise --max-sql-bytes, or send less"))?;
     let request: Request =
         serde_json::from_slice(&body).map_err(|error| Failure::request(400, &error.to_string(), "the body is {\"sql\": \"…\"}"))?;
     let session = http.session();

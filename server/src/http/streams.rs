@@ -37,13 +37,20 @@ pub async fn post(
     let format = match media_type(&headers).as_str() {
         "application/x-ndjson" | "application/jsonl" | "application/json" => IngestFormat::Ndjson,
         "text/csv" => IngestFormat::Csv(options.format()),
-        _ => return Err(Failure::request(415, "the content type must be application/x-ndjson, application/json or text/csv", "send one JSON object a line, or CSV")),
+        _ => {
+            return Err(Failure::request(
+                415,
+                "the content type must be application/x-ndjson, application/json or text/csv",
+                "send one JSON object a line, or CSV",
+            ));
+        }
     };
     let mut session = http.session();
     let copying = session.start_ingest(&target(&name), format).await?;
     let mut chunks = body.into_data_stream();
     while let Some(chunk) = chunks.next().await {
-        let chunk = chunk.map_err(|error| Failure::request(400, &format!("the body broke off: {error}"), "nothing of it was taken in; send it again"))?;
+        let chunk = chunk
+            .map_err(|error| Failure::request(400, &format!("the body broke off: {error}"), "nothing of it was taken in; send it again"))?;
         if !copying.push(chunk).await {
             return Err(copying.into_error().await.into());
         }

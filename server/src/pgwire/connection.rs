@@ -100,11 +100,7 @@ impl Connection {
         let (reader, writer) = socket.into_split();
         // 3.0 is what we speak (start-up negotiates down to it); a later version would read a cancel request's secret differently.
         let context = DecodeContext::new(ProtocolVersion::PROTOCOL3_0);
-        Self {
-            input: Input { reader, buffer: BytesMut::new(), context },
-            output: Output { writer, buffer: BytesMut::new() },
-            shared,
-        }
+        Self { input: Input { reader, buffer: BytesMut::new(), context }, output: Output { writer, buffer: BytesMut::new() }, shared }
     }
 
     /// Serves the client until one of both leaves.
@@ -238,7 +234,9 @@ impl Input {
         let length = (&self.buffer[n_type_bytes..n_type_bytes + 4]).get_i32();
         let length = usize::try_from(length).ok().filter(|length| (4..=limit).contains(length));
         let Some(length) = length else {
-            return Err(Fault::Connection(Error::new("08P01", "invalid message length").with_detail(format!("messages have at most {limit} bytes"))));
+            return Err(Fault::Connection(
+                Error::new("08P01", "invalid message length").with_detail(format!("messages have at most {limit} bytes")),
+            ));
         };
         if self.buffer.len() < n_type_bytes + length {
             self.buffer.reserve(n_type_bytes + length - self.buffer.len());
@@ -261,7 +259,8 @@ impl Input {
         match std::str::from_utf8(text) {
             Ok(_) => Ok(()),
             Err(error) => Err(Fault::Connection(
-                Error::new("22021", "invalid byte sequence for encoding \"UTF8\"").with_detail(format!("at byte {} of the statement", error.valid_up_to() + 1)),
+                Error::new("22021", "invalid byte sequence for encoding \"UTF8\"")
+                    .with_detail(format!("at byte {} of the statement", error.valid_up_to() + 1)),
             )),
         }
     }

@@ -50,7 +50,10 @@ impl Client {
                 PgWireFrontendMessage::CopyData(data) => return Ok(Some(data.data)),
                 PgWireFrontendMessage::CopyDone(_) => return Ok(None),
                 PgWireFrontendMessage::CopyFail(fail) => {
-                    return Err(Fault::Statement(Error::new(sqlstate::QUERY_CANCELED, format!("COPY from stdin failed: {}", fail.message))));
+                    return Err(Fault::Statement(Error::new(
+                        sqlstate::QUERY_CANCELED,
+                        format!("COPY from stdin failed: {}", fail.message),
+                    )));
                 }
                 // Clients that pipeline send these right after Execute.
                 PgWireFrontendMessage::Flush(_) | PgWireFrontendMessage::Sync(_) => {}

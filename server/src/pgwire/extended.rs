@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 
 use engine::Error;
-use engine::plan::statement::{Parsed, Statement};
+use engine::plan::statement::Parsed;
 use pgwire::messages::data::{NoData, ParameterDescription};
 use pgwire::messages::extendedquery::*;
 use pgwire::messages::{PgWireBackendMessage, PgWireFrontendMessage};
@@ -100,7 +100,9 @@ impl Client {
         let name = describe.name.unwrap_or_default();
         let of_statement = describe.target_type == TARGET_TYPE_BYTE_STATEMENT;
         let Portal { statement, wants_binary } = match of_statement {
-            true => Portal { statement: self.prepared.statements.get(&name).cloned().ok_or_else(|| no_statement(&name))?, wants_binary: false },
+            true => {
+                Portal { statement: self.prepared.statements.get(&name).cloned().ok_or_else(|| no_statement(&name))?, wants_binary: false }
+            }
             false => self.prepared.portals.get(&name).cloned().ok_or_else(|| no_portal(&name))?,
         };
         if of_statement {
@@ -124,7 +126,10 @@ impl Client {
         let name = execute.name.unwrap_or_default();
         let portal = self.prepared.portals.get(&name).cloned().ok_or_else(|| no_portal(&name))?;
         if execute.max_rows > 0 {
-            return Err(Fault::Statement(Error::unsupported("row limits in Execute are not supported yet", "ask for all rows, with LIMIT in the query if there are too many")));
+            return Err(Fault::Statement(Error::unsupported(
+                "row limits in Execute are not supported yet",
+                "ask for all rows, with LIMIT in the query if there are too many",
+            )));
         }
         let outcome = match &portal.statement {
             Some(parsed) => self.run_statement(parsed).await?,
@@ -139,15 +144,18 @@ impl Client {
     fn close(&mut self, close: Close) -> Result<(), Fault> {
         let name = close.name.unwrap_or_default();
         match close.target_type {
-            TARGET_TYPE_BYTE_STATEMENT => self.prepared.statements.remove(&name),
-            _ => self.prepared.portals.remove(&name),
-        };
+            TARGET_TYPE_BYTE_STATEMENT => drop(self.prepared.statements.remove(&name)),
+            _ => drop(self.prepared.portals.remove(&name)),
+        }
         self.output.put(&PgWireBackendMessage::CloseComplete(CloseComplete::new()))
     }
 }
 
 fn parameters_unsupported() -> Fault {
-    Fault::Statement(Error::unsupported("statement parameters are not supported yet", "put the values into the text, or use the simple query protocol"))
+    Fault::Statement(Error::unsupported(
+        "statement parameters are not supported yet",
+        "put the values into the text, or use the simple query protocol",
+    ))
 }
 
 fn binary_unsupported() -> Fault {

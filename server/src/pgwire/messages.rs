@@ -30,12 +30,8 @@ pub fn notice_response(notice: &Notice) -> PgWireBackendMessage {
 
 /// The error fields of the protocol, by their letters.
 fn fields(severity: &str, error: &Error) -> Vec<(u8, String)> {
-    let mut fields = vec![
-        (b'S', severity.to_owned()),
-        (b'V', severity.to_owned()),
-        (b'C', error.sqlstate.to_owned()),
-        (b'M', error.message.clone()),
-    ];
+    let mut fields =
+        vec![(b'S', severity.to_owned()), (b'V', severity.to_owned()), (b'C', error.sqlstate.to_owned()), (b'M', error.message.clone())];
     fields.extend(error.detail.clone().map(|detail| (b'D', detail)));
     fields.extend(error.hint.clone().map(|hint| (b'H', hint)));
     fields.extend(error.position.map(|position| (b'P', position.to_string())));

@@ -22,7 +22,12 @@ pub const THALWEG: &str = "thalweg";
 const NOT_SETTINGS: [&str; 4] = ["user", "database", "replication", "options"];
 
 /// Serves everything before the session. `None` when the connection was only a cancel request.
-pub async fn greet(input: &mut Input, output: &mut Output, shared: &Shared, has_slot: bool) -> Result<Option<(Session, Registration)>, Fault> {
+pub async fn greet(
+    input: &mut Input,
+    output: &mut Output,
+    shared: &Shared,
+    has_slot: bool,
+) -> Result<Option<(Session, Registration)>, Fault> {
     let startup = loop {
         match input.next().await? {
             PgWireFrontendMessage::SslNegotiation(SslNegotiationMetaMessage::None) => input.await_startup(),
@@ -64,11 +69,13 @@ fn admit(startup: &Startup, mut settings: Settings) -> Result<(Settings, Vec<Err
     let parameter = |name: &str| startup.parameters.get(name).map(String::as_str).filter(|value| !value.is_empty());
     let user = parameter("user").unwrap_or_default();
     if user != THALWEG {
-        return Err(Error::new(sqlstate::INVALID_AUTHORIZATION, format!("role \"{user}\" does not exist")).with_hint("connect as role thalweg: psql -U thalweg"));
+        return Err(Error::new(sqlstate::INVALID_AUTHORIZATION, format!("role \"{user}\" does not exist"))
+            .with_hint("connect as role thalweg: psql -U thalweg"));
     }
     let database = parameter("database").unwrap_or(user);
     if database != THALWEG {
-        return Err(Error::new(sqlstate::INVALID_CATALOG_NAME, format!("database \"{database}\" does not exist")).with_hint("connect to database thalweg: psql -d thalweg"));
+        return Err(Error::new(sqlstate::INVALID_CATALOG_NAME, format!("database \"{database}\" does not exist"))
+            .with_hint("connect to database thalweg: psql -d thalweg"));
     }
     if parameter("replication").is_some_and(|value| !matches!(value, "false" | "off" | "no" | "0")) {
         return Err(Error::unsupported("replication connections are not supported", "use SUBSCRIBE to follow changes"));
@@ -97,9 +104,9 @@ fn options(text: &str) -> Result<Vec<(String, String)>, Error> {
             Some(assignment) => assignment,
             None => word,
         };
-        let (name, value) = assignment
-            .split_once('=')
-            .ok_or_else(|| Error::new(sqlstate::SYNTAX_ERROR, format!("invalid start-up option \"{word}\"")).with_hint("options are -c name=value"))?;
+        let (name, value) = assignment.split_once('=').ok_or_else(|| {
+            Error::new(sqlstate::SYNTAX_ERROR, format!("invalid start-up option \"{word}\"")).with_hint("options are -c name=value")
+        })?;
         settings.push((name.replace('-', "_"), value.replace("\\ ", " ")));
     }
     Ok(settings)

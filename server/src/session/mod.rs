@@ -153,9 +153,14 @@ impl Session {
             Query(_) => self.query(parsed, Tag::Counted("SELECT")).await,
             Explain(_) | ExplainView { .. } => self.describe(parsed, "EXPLAIN").await,
             ShowObjects { .. } | ShowCreate { .. } => self.describe(parsed, "SHOW").await,
-            CreateStream(_) | CreateTable(_) | CreateView(_) | CreateSink(_) | CreateSchema { .. } | CreateFunction(_) | Drop(_) | Comment { .. } => {
-                self.define(parsed).await
-            }
+            CreateStream(_)
+            | CreateTable(_)
+            | CreateView(_)
+            | CreateSink(_)
+            | CreateSchema { .. }
+            | CreateFunction(_)
+            | Drop(_)
+            | Comment { .. } => self.define(parsed).await,
             Insert(_) => self.write(parsed, |n_rows| format!("INSERT 0 {n_rows}")).await,
             Update(_) => self.write(parsed, |n_rows| format!("UPDATE {n_rows}")).await,
             Delete(_) => self.write(parsed, |n_rows| format!("DELETE {n_rows}")).await,
@@ -214,7 +219,9 @@ impl Session {
     pub async fn schema_of(&mut self, parsed: &Parsed) -> Result<Option<SchemaRef>> {
         use Statement::*;
         let outcome = match &parsed.statement {
-            Query(_) | Explain(_) | ExplainView { .. } | ShowObjects { .. } | ShowCreate { .. } | ShowSetting { .. } => self.run(parsed).await?,
+            Query(_) | Explain(_) | ExplainView { .. } | ShowObjects { .. } | ShowCreate { .. } | ShowSetting { .. } => {
+                self.run(parsed).await?
+            }
             Insert(_) | Update(_) | Delete(_) if returns_rows(&parsed.statement) => {
                 return Err(Error::unsupported("RETURNING cannot be described before it runs yet", "use the simple query protocol"));
             }
@@ -316,7 +323,10 @@ impl Session {
     }
 
     async fn subscribe(&mut self, subscribe: &Subscribe) -> Result<(SchemaRef, RowStream)> {
-        self.refuse_in_block("SUBSCRIBE cannot run inside a transaction block", "its changes come after the block's snapshot; run it outside")?;
+        self.refuse_in_block(
+            "SUBSCRIBE cannot run inside a transaction block",
+            "its changes come after the block's snapshot; run it outside",
+        )?;
         self.commit_implicit().await?;
         let (engine, subscribe) = (self.engine.clone(), subscribe.clone());
         let subscription = self.on_queries(async move { engine.subscribe(&subscribe).await }).await?;

@@ -49,10 +49,18 @@ const OFF: Accepts = Accepts::OneOf(&[("off", &["off", "false", "no", "0"])]);
 const ZERO: Accepts = Accepts::Integer(0, 0);
 /// Transactions read one snapshot, so weaker levels are kept too; serializable is not.
 const ISOLATION: Accepts = Accepts::OneOf(&[("repeatable read", &["repeatable read", "read committed", "read uncommitted", "default"])]);
-const UTC: Accepts = Accepts::OneOf(&[("Etc/UTC", &["etc/utc", "utc", "gmt", "etc/gmt", "z", "zulu", "uct", "etc/uct", "universal", "0", "+00", "+00:00"])]);
+const UTC: Accepts =
+    Accepts::OneOf(&[("Etc/UTC", &["etc/utc", "utc", "gmt", "etc/gmt", "z", "zulu", "uct", "etc/uct", "universal", "0", "+00", "+00:00"])]);
 const DATE_STYLE: Accepts = Accepts::OneOf(&[("ISO, MDY", &["iso", "iso, mdy", "iso,mdy", "mdy", "mdy, iso"])]);
 const UTF8: Accepts = Accepts::OneOf(&[("UTF8", &["utf8", "utf-8", "unicode", "'utf8'"])]);
-const LEVELS: Accepts = Accepts::OneOf(&[("debug5", &["debug5"]), ("debug1", &["debug", "debug1"]), ("log", &["log"]), ("notice", &["notice"]), ("warning", &["warning"]), ("error", &["error"])]);
+const LEVELS: Accepts = Accepts::OneOf(&[
+    ("debug5", &["debug5"]),
+    ("debug1", &["debug", "debug1"]),
+    ("log", &["log"]),
+    ("notice", &["notice"]),
+    ("warning", &["warning"]),
+    ("error", &["error"]),
+]);
 
 #[rustfmt::skip]
 const TABLE: &[Setting] = &[
@@ -218,7 +226,8 @@ impl Setting {
                 _ => refused(),
             },
             Accepts::SearchPath => {
-                let known = |schema: &str| matches!(schema.trim().trim_matches(['"', '\'']), "" | "$user" | "public" | "pg_catalog" | "thalweg");
+                let known =
+                    |schema: &str| matches!(schema.trim().trim_matches(['"', '\'']), "" | "$user" | "public" | "pg_catalog" | "thalweg");
                 if value.split(',').all(known) { Ok(value.to_owned()) } else { refused() }
             }
         }

@@ -97,7 +97,9 @@ pub async fn simple(client: &tokio_postgres::Client, sql: &str) -> Vec<String> {
 
 fn lines(messages: Vec<tokio_postgres::SimpleQueryMessage>) -> Vec<String> {
     use tokio_postgres::SimpleQueryMessage::*;
-    let row = |row: &tokio_postgres::SimpleQueryRow| (0..row.len()).map(|i| row.get(i).unwrap_or("NULL").to_owned()).collect::<Vec<_>>().join("|");
+    let row = |row: &tokio_postgres::SimpleQueryRow| {
+        (0..row.len()).map(|i| row.get(i).unwrap_or("NULL").to_owned()).collect::<Vec<_>>().join("|")
+    };
     messages
         .iter()
         .filter_map(|message| match message {
@@ -196,7 +198,9 @@ pub fn startup_packet(parameters: &[(&str, &str)]) -> Vec<u8> {
 
 /// Fields of an ErrorResponse by letter.
 pub fn error_field(body: &[u8], letter: u8) -> Option<String> {
-    body.split(|byte| *byte == 0).find(|field| field.first() == Some(&letter)).map(|field| String::from_utf8_lossy(&field[1..]).into_owned())
+    body.split(|byte| *byte == 0)
+        .find(|field| field.first() == Some(&letter))
+        .map(|field| String::from_utf8_lossy(&field[1..]).into_owned())
 }
 
 /// The letters of some messages.

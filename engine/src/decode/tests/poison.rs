@@ -3,7 +3,13 @@
 use super::*;
 
 fn columns() -> Vec<Column> {
-    vec![column("a", SqlType::BigInt), column("t", SqlType::Text), column("f", SqlType::Double), column("ts", SqlType::Timestamp), column("j", SqlType::Json)]
+    vec![
+        column("a", SqlType::BigInt),
+        column("t", SqlType::Text),
+        column("f", SqlType::Double),
+        column("ts", SqlType::Timestamp),
+        column("j", SqlType::Json),
+    ]
 }
 
 #[test]
@@ -11,13 +17,42 @@ fn each_poison_is_one_failure_between_good_rows() {
     let deep = "[".repeat(10_000);
     let closed = "[".repeat(10_000) + &"]".repeat(10_000);
     let poisons: Vec<Vec<u8>> = [
-        "{", "{\"a\":", "{\"a\":1", "{\"a\":1}}", "{\"a\":1,\"t\":\"abc", "{\"a\":NaN}", "{\"f\":Infinity}", "{\"f\":1e999}", "{\"a\":1e30}", "{\"ts\":\"2024-99-99\"}", "{\"ts\":12345}",
-        "{\"ts\":\"999999-01-01\"}", "{\"t\":\"\\ud800\"}", "{\"t\":\"\\u0000\"}", "{\"t\":\"\u{0}\"}", "{\"a\":01}", "{'a':1}", "{\"a\":1}, {\"a\":2}", "null", "\"text\"", "\u{feff}{\"a\":1}", "{\"a\":[1]}",
-        "{\"a\":\"\"}", "{\"j\":{\"x\":}}", "}{", "\u{0}", "{\"unread\":tru}", "{\"unread\":\"\\q\"}", "{\"unread\":[1,2}",
+        "{",
+        "{\"a\":",
+        "{\"a\":1",
+        "{\"a\":1}}",
+        "{\"a\":1,\"t\":\"abc",
+        "{\"a\":NaN}",
+        "{\"f\":Infinity}",
+        "{\"f\":1e999}",
+        "{\"a\":1e30}",
+        "{\"ts\":\"2024-99-99\"}",
+        "{\"ts\":12345}",
+        "{\"ts\":\"999999-01-01\"}",
+        "{\"t\":\"\\ud800\"}",
+        "{\"t\":\"\\u0000\"}",
+        "{\"t\":\"\u{0}\"}",
+        "{\"a\":01}",
+        "{'a':1}",
+        "{\"a\":1}, {\"a\":2}",
+        "null",
+        "\"text\"",
+        "\u{feff}{\"a\":1}",
+        "{\"a\":[1]}",
+        "{\"a\":\"\"}",
+        "{\"j\":{\"x\":}}",
+        "}{",
+        "\u{0}",
+        "{\"unread\":tru}",
+        "{\"unread\":\"\\q\"}",
+        "{\"unread\":[1,2}",
     ]
     .iter()
     .map(|text| text.as_bytes().to_vec())
-    .chain([deep.clone(), format!("{{\"j\":{deep}"), format!("{{\"j\":{closed}}}"), format!("{{\"unread\":{closed}}}")].map(String::into_bytes))
+    .chain(
+        [deep.clone(), format!("{{\"j\":{deep}"), format!("{{\"j\":{closed}}}"), format!("{{\"unread\":{closed}}}")]
+            .map(String::into_bytes),
+    )
     .chain([b"\xff\xfe".to_vec(), b"{\"t\":\"\xc3\"}".to_vec(), b"{\"t\":\"\xed\xa0\x80\"}".to_vec(), b"{\"t\xff\":1}".to_vec()])
     .collect();
     let mut text = Vec::new();

@@ -18,13 +18,21 @@ fn random_text(random: &mut StdRng, sql_type: &SqlType) -> String {
         SqlType::Varchar(_) | SqlType::Char(_) => "é x"[..random.random_range(0..2) * 2].into(),
         SqlType::Bytea => format!("\\x{:04x}", random.random::<u16>()),
         SqlType::Date => format!("{}-{}-{}", random.random_range(1000..3000), random.random_range(1..13), random.random_range(1..30)),
-        SqlType::Time => format!("{}:{}:{}.{}", random.random_range(0..24), random.random_range(0..60), random.random_range(0..60), random.random::<u32>()),
+        SqlType::Time => format!(
+            "{}:{}:{}.{}",
+            random.random_range(0..24),
+            random.random_range(0..60),
+            random.random_range(0..60),
+            random.random::<u32>()
+        ),
         SqlType::Timestamp | SqlType::TimestampTz => {
             let date = random_text(random, &SqlType::Date);
             let time = random_text(random, &SqlType::Time);
             format!("{date}{}{time}{}", ["T", " "][random.random_range(0..2)], ["", "Z", "+05:30", "-03"][random.random_range(0..4)])
         }
-        SqlType::Interval => format!("{sign}{} mons {} days {:02}:05:06", random.random_range(0..99), random.random_range(0..99), random.random_range(0..99)),
+        SqlType::Interval => {
+            format!("{sign}{} mons {} days {:02}:05:06", random.random_range(0..99), random.random_range(0..99), random.random_range(0..99))
+        }
         SqlType::Uuid => format!("{:032x}", random.random::<u128>()),
         SqlType::Json | SqlType::Jsonb => random_json(random, 3).to_string(),
         SqlType::Array(element) => {
@@ -32,7 +40,9 @@ fn random_text(random: &mut StdRng, sql_type: &SqlType) -> String {
             format!("{{{}}}", elements.join(","))
         }
         SqlType::Struct(_) => serde_json::json!({"x": random.random::<i64>(), "y z": "\u{e9}\"", "other": null}).to_string(),
-        _ => ["plain", "", "quo\"te", "com,ma", "tab\tend", "back\\slash", "new\nline", "\u{1F600}é", "null", "\\N", "\r"][random.random_range(0..11)].into(),
+        _ => ["plain", "", "quo\"te", "com,ma", "tab\tend", "back\\slash", "new\nline", "\u{1F600}é", "null", "\\N", "\r"]
+            [random.random_range(0..11)]
+        .into(),
     }
 }
 
@@ -44,7 +54,9 @@ fn random_json(random: &mut StdRng, depth: u32) -> serde_json::Value {
         2 => random.random::<i32>().into(),
         3 => ["", "a", "é\n\"", "\u{1F600}"][random.random_range(0..4)].into(),
         4 => (0..random.random_range(0..4)).map(|_| random_json(random, depth - 1)).collect(),
-        _ => serde_json::Value::Object((0..random.random_range(0..4)).map(|key| (format!("k{}", 9 - key), random_json(random, depth - 1))).collect()),
+        _ => serde_json::Value::Object(
+            (0..random.random_range(0..4)).map(|key| (format!("k{}", 9 - key), random_json(random, depth - 1))).collect(),
+        ),
     }
 }
 
@@ -147,7 +159,8 @@ fn all_formats_give_what_each_cell_gives_alone() {
 
 #[test]
 fn well_formed_json_equals_arrows_reader() {
-    let columns: Vec<Column> = all_types().into_iter().filter(|column| ["b", "i4", "i8", "f8", "t", "d", "ts", "a"].contains(&column.name.as_str())).collect();
+    let columns: Vec<Column> =
+        all_types().into_iter().filter(|column| ["b", "i4", "i8", "f8", "t", "d", "ts", "a"].contains(&column.name.as_str())).collect();
     for seed in 0..100 {
         let random = &mut StdRng::seed_from_u64(seed);
         let mut text = String::new();
@@ -161,7 +174,8 @@ fn well_formed_json_equals_arrows_reader() {
         }
         let (decoded, failures) = decode(&Format::Ndjson, &columns, text.as_bytes(), 777);
         assert_eq!(failures, []);
-        let reader = arrow::json::ReaderBuilder::new(decoded.schema()).with_batch_size(1000).build(text.as_bytes()).expect("schema is supported");
+        let reader =
+            arrow::json::ReaderBuilder::new(decoded.schema()).with_batch_size(1000).build(text.as_bytes()).expect("schema is supported");
         let reference: Vec<RecordBatch> = reader.collect::<Result<_, _>>().expect("arrow reads what is well formed");
         assert_eq!(decoded, concat_batches(&decoded.schema(), &reference).expect("one schema"), "seed {seed}");
     }
@@ -169,14 +183,24 @@ fn well_formed_json_equals_arrows_reader() {
 
 #[test]
 fn plain_csv_equals_arrows_reader() {
-    let columns: Vec<Column> = ["i8", "f8", "t", "d"].map(|name| all_types().into_iter().find(|column| column.name == name).expect("a type")).to_vec();
+    let columns: Vec<Column> =
+        ["i8", "f8", "t", "d"].map(|name| all_types().into_iter().find(|column| column.name == name).expect("a type")).to_vec();
     for seed in 0..100 {
         let random = &mut StdRng::seed_from_u64(seed);
-        let row = |random: &mut StdRng| format!("{},{},\"a\"\"{}\",19{}-02-03\n", random.random::<i64>(), random.random::<f64>(), random.random::<u8>(), random.random_range(10..99));
+        let row = |random: &mut StdRng| {
+            format!(
+                "{},{},\"a\"\"{}\",19{}-02-03\n",
+                random.random::<i64>(),
+                random.random::<f64>(),
+                random.random::<u8>(),
+                random.random_range(10..99)
+            )
+        };
         let text: String = (0..random.random_range(1..50)).map(|_| row(random)).collect();
         let (decoded, failures) = decode(&Format::Csv(CsvOptions::default()), &columns, text.as_bytes(), 333);
         assert_eq!(failures, []);
-        let reader = arrow::csv::ReaderBuilder::new(decoded.schema()).with_batch_size(1000).build(text.as_bytes()).expect("schema is supported");
+        let reader =
+            arrow::csv::ReaderBuilder::new(decoded.schema()).with_batch_size(1000).build(text.as_bytes()).expect("schema is supported");
         let reference: Vec<RecordBatch> = reader.collect::<Result<_, _>>().expect("arrow reads what is well formed");
         assert_eq!(decoded, concat_batches(&decoded.schema(), &reference).expect("one schema"), "seed {seed}");
     }

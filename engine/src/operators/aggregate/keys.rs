@@ -324,7 +324,9 @@ impl ByteKeys {
 fn canonical_column(column: &ArrayRef) -> ArrayRef {
     match column.data_type() {
         DataType::Float64 => std::sync::Arc::new(column.as_primitive::<Float64Type>().unary::<_, Float64Type>(canonical) as Float64Array),
-        DataType::Float32 => std::sync::Arc::new(column.as_primitive::<Float32Type>().unary::<_, Float32Type>(canonical_real) as Float32Array),
+        DataType::Float32 => {
+            std::sync::Arc::new(column.as_primitive::<Float32Type>().unary::<_, Float32Type>(canonical_real) as Float32Array)
+        }
         _ => column.clone(),
     }
 }

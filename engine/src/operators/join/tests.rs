@@ -11,15 +11,8 @@ use super::*;
 use crate::operators::script::{changes, check, consolidated, schema};
 use crate::plan::{Node, Plan};
 
-const KINDS: [JoinKind; 7] = [
-    JoinKind::Inner,
-    JoinKind::Left,
-    JoinKind::Right,
-    JoinKind::Full,
-    JoinKind::LeftSemi,
-    JoinKind::LeftAnti,
-    JoinKind::LeftMark,
-];
+const KINDS: [JoinKind; 7] =
+    [JoinKind::Inner, JoinKind::Left, JoinKind::Right, JoinKind::Full, JoinKind::LeftSemi, JoinKind::LeftAnti, JoinKind::LeftMark];
 
 fn column(name: &str, index: usize) -> Arc<dyn PhysicalExpr> {
     Arc::new(Column::new(name, index))
@@ -230,7 +223,10 @@ fn reference(kind: JoinKind, keyed: bool, residual: bool, nulls_equal: bool, lef
             JoinKind::LeftMark => add(format!("{l_text} {has_match}"), *l_weight),
             JoinKind::Left | JoinKind::Full if !has_match => add(format!("{l_text} null null"), *l_weight),
             JoinKind::LeftSemi | JoinKind::LeftAnti => {}
-            _ => right.iter().filter(|(r, _)| matches(l, r)).for_each(|(r, r_weight)| add(format!("{l_text} {}", text(r)), l_weight * r_weight)),
+            _ => right
+                .iter()
+                .filter(|(r, _)| matches(l, r))
+                .for_each(|(r, r_weight)| add(format!("{l_text} {}", text(r)), l_weight * r_weight)),
         }
     }
     if matches!(kind, JoinKind::Right | JoinKind::Full) {

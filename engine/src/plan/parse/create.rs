@@ -6,9 +6,9 @@ use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan};
 use super::cursor::{Cursor, Parse};
 use super::function::create_function;
 use super::options::parse_with;
+use super::parse_query;
 use super::tokens::{Emit, is_word};
 use super::types::parse_type;
-use super::parse_query;
 use crate::Error;
 use crate::error::sqlstate;
 use crate::plan::statement::*;
@@ -20,10 +20,8 @@ pub(super) fn create(cursor: &mut Cursor, emit: Emit) -> Parse<Statement> {
     let materialized = cursor.eat(&["MATERIALIZED"]);
     let kind = cursor.word(0);
     if or_replace && !["VIEW", "FUNCTION"].contains(&kind.as_str()) {
-        return cursor.refuse(
-            Error::unsupported(format!("CREATE OR REPLACE {kind} is not supported"), "drop it first, or use IF NOT EXISTS"),
-            at,
-        );
+        return cursor
+            .refuse(Error::unsupported(format!("CREATE OR REPLACE {kind} is not supported"), "drop it first, or use IF NOT EXISTS"), at);
     }
     if materialized && kind != "VIEW" {
         return cursor.expected("VIEW");
@@ -134,7 +132,8 @@ fn parse_definition(cursor: &mut Cursor, relation: &str) -> Parse<Definition> {
 
 /// The key's columns exist and become NOT NULL; so does the watermark's column exist.
 fn check_key(definition: &mut Definition) -> Result<(), Error> {
-    let missing = |column: &str, of: &str| Error::new(sqlstate::UNDEFINED_COLUMN, format!("column \"{column}\" named in {of} does not exist"));
+    let missing =
+        |column: &str, of: &str| Error::new(sqlstate::UNDEFINED_COLUMN, format!("column \"{column}\" named in {of} does not exist"));
     for (at, key) in definition.primary_key.iter().enumerate() {
         if definition.primary_key[..at].contains(key) {
             return Err(Error::new(sqlstate::DUPLICATE_COLUMN, format!("column \"{key}\" appears twice in primary key constraint")));
@@ -189,9 +188,10 @@ fn no_constraint(constraint: &str) -> Error {
     match constraint {
         "LIKE" => Error::unsupported("LIKE in CREATE TABLE is not supported", "write the columns out"),
         "UNIQUE" => Error::unsupported("UNIQUE constraints are not supported", "use PRIMARY KEY; a view can count duplicates"),
-        "FOREIGN" | "REFERENCES" => {
-            Error::unsupported("foreign keys are not supported", "leave the constraint out; a view with an anti join shows what would break it")
-        }
+        "FOREIGN" | "REFERENCES" => Error::unsupported(
+            "foreign keys are not supported",
+            "leave the constraint out; a view with an anti join shows what would break it",
+        ),
         _ => Error::unsupported(
             format!("{constraint} constraints are not supported"),
             "leave the constraint out; a view with the negated condition shows what would break it",
@@ -262,7 +262,8 @@ fn parse_column_option(cursor: &mut Cursor, column: &mut ColumnDef) -> Parse<Is>
             return cursor.refuse_here(Error::unsupported("generated columns are not supported", "use DEFAULT, or compute it in a view"));
         }
         "COLLATE" => {
-            return cursor.refuse_here(Error::unsupported("collations are not supported", "leave COLLATE out: text is ordered by its bytes"));
+            return cursor
+                .refuse_here(Error::unsupported("collations are not supported", "leave COLLATE out: text is ordered by its bytes"));
         }
         _ => return cursor.expected("a column constraint, ',' or ')'"),
     }
@@ -317,9 +318,7 @@ pub(super) fn options_before_query(tokens: Vec<TokenWithSpan>) -> Vec<TokenWithS
         }
     }
     match (at_as, at_with) {
-        (Some(at_as), Some(at_with)) if at_as < at_with => {
-            [&tokens[..at_as], &tokens[at_with..], &tokens[at_as..at_with]].concat()
-        }
+        (Some(at_as), Some(at_with)) if at_as < at_with => [&tokens[..at_as], &tokens[at_with..], &tokens[at_as..at_with]].concat(),
         _ => tokens,
     }
 }

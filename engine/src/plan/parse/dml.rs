@@ -50,7 +50,10 @@ fn convert_on_conflict(on: OnInsert) -> Result<OnConflict> {
         None => vec![],
         Some(ConflictTarget::Columns(columns)) => columns.iter().map(names::fold).collect(),
         Some(ConflictTarget::OnConstraint(_)) => {
-            return Err(Error::unsupported("ON CONFLICT ON CONSTRAINT is not supported", "name the primary key's columns: ON CONFLICT (…)"));
+            return Err(Error::unsupported(
+                "ON CONFLICT ON CONSTRAINT is not supported",
+                "name the primary key's columns: ON CONFLICT (…)",
+            ));
         }
     };
     let update = match on.action {
@@ -132,7 +135,10 @@ pub(super) fn truncate(cursor: &mut Cursor) -> Parse<Statement> {
     cursor.eat(&["ONLY"]);
     let target = cursor.name()?;
     if cursor.at_token(&datafusion::sql::sqlparser::tokenizer::Token::Comma) {
-        return cursor.refuse_here(Error::unsupported("TRUNCATE of several tables is not supported", "truncate one after the other, in a transaction"));
+        return cursor.refuse_here(Error::unsupported(
+            "TRUNCATE of several tables is not supported",
+            "truncate one after the other, in a transaction",
+        ));
     }
     cursor.eat(&["CONTINUE", "IDENTITY"]);
     cursor.eat(&["RESTRICT"]);
@@ -172,7 +178,12 @@ fn tuple(names: &[ast::ObjectName], value: Expr) -> Result<Vec<(String, Expr)>> 
         Expr::Function(function) if function.name.to_string().eq_ignore_ascii_case("row") => {
             return Err(Error::unsupported("ROW in SET is not supported", "write (a, b) = (x, y)"));
         }
-        _ => return Err(Error::unsupported("SET of several columns from a query is not supported", "join it in FROM and set column by column")),
+        _ => {
+            return Err(Error::unsupported(
+                "SET of several columns from a query is not supported",
+                "join it in FROM and set column by column",
+            ));
+        }
     };
     if values.len() != names.len() {
         return Err(Error::new(sqlstate::SYNTAX_ERROR, "number of columns does not match number of values"));

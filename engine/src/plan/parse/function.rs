@@ -60,7 +60,8 @@ fn parse_argument(cursor: &mut Cursor) -> Parse<(String, SqlType)> {
     let name = if type_alone(cursor)? { String::new() } else { cursor.identifier()? };
     let argument = (name, parse_type(cursor)?);
     if cursor.at(&["DEFAULT"]) || cursor.at_token(&Token::Eq) {
-        return cursor.refuse_here(Error::unsupported("defaults of arguments are not supported", "create a second function with fewer arguments"));
+        return cursor
+            .refuse_here(Error::unsupported("defaults of arguments are not supported", "create a second function with fewer arguments"));
     }
     Ok(argument)
 }
@@ -122,32 +123,36 @@ fn parse_clause(cursor: &mut Cursor, clauses: &mut Clauses) -> Parse<()> {
 /// The expression of `SELECT expression`.
 fn select_body(text: &str) -> Result<String, Error> {
     let not_one = || {
-        Error::unsupported("the body of a SQL function must be one expression", "write it as SELECT expression, without FROM; use a view for queries")
+        Error::unsupported(
+            "the body of a SQL function must be one expression",
+            "write it as SELECT expression, without FROM; use a view for queries",
+        )
     };
     let source = Source::new(text).map_err(|mut error| {
         error.position = None;
         error
     })?;
     let [tokens] = source.statements().try_into().map_err(|_| not_one())?;
-    source.run(tokens, |cursor| {
-        cursor.expect(&["SELECT"])?;
-        let (_, body) = cursor.expression_with_text()?;
-        if cursor.eat(&["AS"]) {
-            cursor.identifier()?;
-        }
-        match cursor.at_end() {
-            true => Ok(body),
-            false => Err(Failure::from(not_one())),
-        }
-    })
-    .map_err(|mut error| {
-        // The position would be in the body, not in the statement.
-        error.position = None;
-        if error.sqlstate == sqlstate::SYNTAX_ERROR && error.detail.is_none() {
-            error.detail = Some("in the body of the function".into());
-        }
-        error
-    })
+    source
+        .run(tokens, |cursor| {
+            cursor.expect(&["SELECT"])?;
+            let (_, body) = cursor.expression_with_text()?;
+            if cursor.eat(&["AS"]) {
+                cursor.identifier()?;
+            }
+            match cursor.at_end() {
+                true => Ok(body),
+                false => Err(Failure::from(not_one())),
+            }
+        })
+        .map_err(|mut error| {
+            // The position would be in the body, not in the statement.
+            error.position = None;
+            if error.sqlstate == sqlstate::SYNTAX_ERROR && error.detail.is_none() {
+                error.detail = Some("in the body of the function".into());
+            }
+            error
+        })
 }
 
 /// A strict function is null when an argument is.

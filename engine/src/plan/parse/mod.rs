@@ -226,8 +226,33 @@ fn query(cursor: &mut Cursor) -> Parse<Statement> {
 /// Statements Postgres has and we have not.
 fn known(word: &str) -> bool {
     const WORDS: &[&str] = &[
-        "ALTER", "ANALYZE", "ANALYSE", "CALL", "CHECKPOINT", "CLOSE", "CLUSTER", "DECLARE", "DO", "EXECUTE", "FETCH", "GRANT", "IMPORT",
-        "LOAD", "LOCK", "MERGE", "MOVE", "NOTIFY", "PREPARE", "REASSIGN", "REFRESH", "REINDEX", "RELEASE", "REVOKE", "SAVEPOINT", "SECURITY", "VACUUM",
+        "ALTER",
+        "ANALYZE",
+        "ANALYSE",
+        "CALL",
+        "CHECKPOINT",
+        "CLOSE",
+        "CLUSTER",
+        "DECLARE",
+        "DO",
+        "EXECUTE",
+        "FETCH",
+        "GRANT",
+        "IMPORT",
+        "LOAD",
+        "LOCK",
+        "MERGE",
+        "MOVE",
+        "NOTIFY",
+        "PREPARE",
+        "REASSIGN",
+        "REFRESH",
+        "REINDEX",
+        "RELEASE",
+        "REVOKE",
+        "SAVEPOINT",
+        "SECURITY",
+        "VACUUM",
     ];
     WORDS.contains(&word)
 }

@@ -80,7 +80,9 @@ fn parse_key(cursor: &mut Cursor) -> Parse<String> {
         return Ok(key);
     }
     let mut key = cursor.identifier()?;
-    while let Some(separator) = [(Token::Period, '.'), (Token::Minus, '-')].into_iter().find_map(|(token, c)| cursor.eat_token(&token).then_some(c)) {
+    while let Some(separator) =
+        [(Token::Period, '.'), (Token::Minus, '-')].into_iter().find_map(|(token, c)| cursor.eat_token(&token).then_some(c))
+    {
         key.push(separator);
         key.push_str(&cursor.identifier()?);
     }

@@ -100,8 +100,17 @@ fn query_may_begin(before: &[TokenWithSpan]) -> bool {
         Token::RParen => false,
         Token::Word(word) => {
             // EXPLAIN TABLE x, and what stands between two queries.
-            [Keyword::UNION, Keyword::EXCEPT, Keyword::INTERSECT, Keyword::ALL, Keyword::AS, Keyword::EXPLAIN, Keyword::ANALYZE, Keyword::VERBOSE]
-                .contains(&word.keyword)
+            [
+                Keyword::UNION,
+                Keyword::EXCEPT,
+                Keyword::INTERSECT,
+                Keyword::ALL,
+                Keyword::AS,
+                Keyword::EXPLAIN,
+                Keyword::ANALYZE,
+                Keyword::VERBOSE,
+            ]
+            .contains(&word.keyword)
                 || (word.keyword == Keyword::DISTINCT && rest.last().is_some_and(|token| is_word(&token.token, "UNION")))
         }
         _ => false,

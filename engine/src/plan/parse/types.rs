@@ -123,9 +123,7 @@ pub fn sql_type(declared: &DataType) -> Result<SqlType> {
         DataType::JSON => SqlType::Json,
         DataType::JSONB => SqlType::Jsonb,
         DataType::Array(
-            ArrayElemTypeDef::AngleBracket(element)
-            | ArrayElemTypeDef::SquareBracket(element, _)
-            | ArrayElemTypeDef::Parenthesis(element),
+            ArrayElemTypeDef::AngleBracket(element) | ArrayElemTypeDef::SquareBracket(element, _) | ArrayElemTypeDef::Parenthesis(element),
         ) => SqlType::Array(Box::new(sql_type(element)?)),
         DataType::Struct(fields, _) => SqlType::Struct(
             fields
@@ -153,10 +151,9 @@ fn custom(name: &str, modifiers: &[String]) -> Result<SqlType> {
         },
         ("bpchar", []) => Ok(SqlType::Text),
         ("timestamp_ltz", _) => Ok(SqlType::TimestampTz),
-        ("serial" | "bigserial" | "smallserial", []) => Err(Error::unsupported(
-            format!("type {name} is not supported"),
-            "use bigint and give the value, or a uuid with DEFAULT",
-        )),
+        ("serial" | "bigserial" | "smallserial", []) => {
+            Err(Error::unsupported(format!("type {name} is not supported"), "use bigint and give the value, or a uuid with DEFAULT"))
+        }
         _ => Err(unknown(name)),
     }
 }

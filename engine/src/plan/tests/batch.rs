@@ -1,6 +1,6 @@
 //! Ad-hoc reads: rows out, in Postgres's order and types.
 
-use super::fixture::{Fixture, query, lines};
+use super::fixture::{Fixture, lines, query};
 
 #[track_caller]
 fn check(sql: &str, expected: &[&str]) {

@@ -74,7 +74,10 @@ impl Fixture {
             ("b", texts([Some("x"), Some("y"), Some("y"), None, Some("z"), Some("w")])),
             ("c", longs([Some(10), Some(20), Some(20), Some(30), Some(40), None])),
         ]);
-        let u = batch(vec![("a", ints([Some(2), Some(3), Some(3), None, Some(9)])), ("d", texts([Some("p"), Some("q"), Some("r"), Some("s"), None]))]);
+        let u = batch(vec![
+            ("a", ints([Some(2), Some(3), Some(3), None, Some(9)])),
+            ("d", texts([Some("p"), Some("q"), Some("r"), Some("s"), None])),
+        ]);
         let stored = BTreeMap::from([
             ("t", (ObjectId(1), t, false)),
             ("u", (ObjectId(2), u.clone(), false)),
@@ -82,7 +85,10 @@ impl Fixture {
             ("bid", (ObjectId(10), bids(), true)),
             ("auction", (ObjectId(11), auctions(), true)),
             ("person", (ObjectId(12), persons(), true)),
-            ("side_input", (ObjectId(13), batch(vec![("key", longs([Some(1000), Some(1001)])), ("value", texts([Some("one"), Some("two")]))]), false)),
+            (
+                "side_input",
+                (ObjectId(13), batch(vec![("key", longs([Some(1000), Some(1001)])), ("value", texts([Some("one"), Some("two")]))]), false),
+            ),
         ]);
         let views = BTreeMap::from([
             ("big", ("SELECT a, c FROM t WHERE c > 15", vec![])),
@@ -153,7 +159,9 @@ pub fn lines(batches: &[RecordBatch]) -> Vec<String> {
     for batch in batches {
         let formatters = batch.columns().iter().map(|column| ArrayFormatter::try_new(column, &options).expect("a printable type"));
         let formatters = formatters.collect::<Vec<_>>();
-        lines.extend((0..batch.num_rows()).map(|row| formatters.iter().map(|cell| cell.value(row).to_string()).collect::<Vec<_>>().join(" | ")));
+        lines.extend(
+            (0..batch.num_rows()).map(|row| formatters.iter().map(|cell| cell.value(row).to_string()).collect::<Vec<_>>().join(" | ")),
+        );
     }
     lines
 }

@@ -98,7 +98,9 @@ fn q9_winning_bids() {
 
 #[test]
 fn q10_log_to_files() {
-    incremental("SELECT auction, bidder, price, date_time, extra, to_char(date_time, '%Y-%m-%d') AS dt, to_char(date_time, '%H:%M') AS hm FROM bid");
+    incremental(
+        "SELECT auction, bidder, price, date_time, extra, to_char(date_time, '%Y-%m-%d') AS dt, to_char(date_time, '%H:%M') AS hm FROM bid",
+    );
 }
 
 #[test]
@@ -154,7 +156,9 @@ fn q18_find_last_bid() {
 
 #[test]
 fn q19_auction_top_10() {
-    incremental("SELECT * FROM (SELECT *, ROW_NUMBER() OVER (PARTITION BY auction ORDER BY price DESC) AS rank_number FROM bid) WHERE rank_number <= 10");
+    incremental(
+        "SELECT * FROM (SELECT *, ROW_NUMBER() OVER (PARTITION BY auction ORDER BY price DESC) AS rank_number FROM bid) WHERE rank_number <= 10",
+    );
 }
 
 #[test]

@@ -16,12 +16,17 @@ use crate::plan::{Aggregate, AggregateCall, Join, JoinKind, Map, Node, Plan, Sor
 pub fn evaluate(plan: &Plan, fixture: &Fixture) -> RecordBatch {
     let input = |plan: &Plan| evaluate(plan, fixture);
     match &plan.node {
-        Node::Scan { relation, columns } => build(&plan.schema, columns.iter().map(|column| Arc::clone(fixture.rows(*relation).column(*column))).collect(), fixture.rows(*relation).num_rows()),
+        Node::Scan { relation, columns } => build(
+            &plan.schema,
+            columns.iter().map(|column| Arc::clone(fixture.rows(*relation).column(*column))).collect(),
+            fixture.rows(*relation).num_rows(),
+        ),
         Node::Constant(rows) => rows.clone(),
         Node::Map(node) => map(node, input(&node.input), &plan.schema),
         Node::Unnest(node) => unnest(node, &input(&node.input), &plan.schema),
         Node::Union(inputs) => {
-            let rows = inputs.iter().map(input).map(|rows| build(&plan.schema, rows.columns().to_vec(), rows.num_rows())).collect::<Vec<_>>();
+            let rows =
+                inputs.iter().map(input).map(|rows| build(&plan.schema, rows.columns().to_vec(), rows.num_rows())).collect::<Vec<_>>();
             concat_batches(&plan.schema, &rows).expect("inputs of one schema")
         }
         Node::Aggregate(node) => aggregate(node, &input(&node.input), &plan.schema),
@@ -172,7 +177,9 @@ fn join(node: &Join, left: &RecordBatch, right: &RecordBatch, schema: &SchemaRef
     let mut columns = columns_at(left, &indices(&|pair| pair.0));
     match node.kind {
         JoinKind::LeftSemi | JoinKind::LeftAnti => {}
-        JoinKind::LeftMark => columns.push(Arc::new(BooleanArray::from((0..left.num_rows()).map(|row| left_of(row) > 0).collect::<Vec<_>>()))),
+        JoinKind::LeftMark => {
+            columns.push(Arc::new(BooleanArray::from((0..left.num_rows()).map(|row| left_of(row) > 0).collect::<Vec<_>>())))
+        }
         _ => columns.extend(columns_at(right, &indices(&|pair| pair.1))),
     }
     build(schema, columns, output.len())

@@ -98,7 +98,8 @@ fn a_delete_gives_the_rows_that_go() {
     let fixture = Fixture::new();
     let delete = |using: &str, predicate: &str| {
         let using = if using.is_empty() { vec![] } else { from_items(using) };
-        let statement = Delete { target: name("t"), alias: Some("x".into()), using, predicate: Some(expression(predicate)), returning: vec![] };
+        let statement =
+            Delete { target: name("t"), alias: Some("x".into()), using, predicate: Some(expression(predicate)), returning: vec![] };
         let planned = fixture.planner().delete(&statement).expect("a delete plans");
         let mut rows = lines(&fixture.run(&planned).expect("a delete runs"));
         rows.sort();

@@ -1,8 +1,8 @@
 //! The arguments of a window function in FROM, in either spelling.
 
+use arrow::compute::kernels::cast_utils::IntervalUnit;
 use arrow::compute::kernels::cast_utils::{IntervalParseConfig, parse_interval_month_day_nano_config};
 use arrow::datatypes::IntervalMonthDayNano;
-use arrow::compute::kernels::cast_utils::IntervalUnit;
 use datafusion::sql::sqlparser::ast::{
     DataType, Expr, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, ObjectName, TableAlias, TableFactor, Value,
 };

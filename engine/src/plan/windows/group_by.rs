@@ -71,11 +71,9 @@ fn rewrite_tumble(select: &mut Select, window: &Grouped) {
     let has_time = Expr::IsNotNull(Box::new(window.time.clone()));
     select.selection = Some(match select.selection.take() {
         None => has_time,
-        Some(predicate) => Expr::BinaryOp {
-            left: Box::new(Expr::Nested(Box::new(predicate))),
-            op: BinaryOperator::And,
-            right: Box::new(has_time),
-        },
+        Some(predicate) => {
+            Expr::BinaryOp { left: Box::new(Expr::Nested(Box::new(predicate))), op: BinaryOperator::And, right: Box::new(has_time) }
+        }
     });
 }
 

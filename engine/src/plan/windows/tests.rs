@@ -38,13 +38,16 @@ async fn rows(sql: &str) -> Result<Vec<String>, String> {
     let query = parse_query(sql).map_err(|error| format!("{} {error}", error.sqlstate))?;
     let statement = DfStatement::Statement(Box::new(Statement::Query(query)));
     let plan = context.state().statement_to_plan(statement).await.map_err(|error| error.to_string())?;
-    let batches = context.execute_logical_plan(plan).await.map_err(|error| error.to_string())?.collect().await.map_err(|error| error.to_string())?;
+    let batches =
+        context.execute_logical_plan(plan).await.map_err(|error| error.to_string())?.collect().await.map_err(|error| error.to_string())?;
     let options = FormatOptions::new().with_null("null");
     let mut rows = vec![];
     for batch in &batches {
-        let columns: Vec<ArrayFormatter> = batch.columns().iter().map(|column| ArrayFormatter::try_new(column, &options).expect("printable")).collect();
+        let columns: Vec<ArrayFormatter> =
+            batch.columns().iter().map(|column| ArrayFormatter::try_new(column, &options).expect("printable")).collect();
         rows.extend((0..batch.num_rows()).map(|row| {
-            let values: Vec<String> = columns.iter().map(|column| column.value(row).to_string().replace("1970-01-01T", "").replace("1969-12-31T", "~")).collect();
+            let values: Vec<String> =
+                columns.iter().map(|column| column.value(row).to_string().replace("1970-01-01T", "").replace("1969-12-31T", "~")).collect();
             values.join(" ")
         }));
     }
@@ -68,21 +71,45 @@ const TUMBLED: &[&str] = &[
 async fn tumble() {
     check("SELECT * FROM TUMBLE(bid, ts, INTERVAL '1 minute') ORDER BY id", TUMBLED).await;
     check("SELECT * FROM tumble(bid, ts, '60 seconds') AS w ORDER BY w.id", TUMBLED).await;
-    check("SELECT bid.id FROM TUMBLE(bid, ts, INTERVAL '1' MINUTE) WHERE bid.window_end <= TIMESTAMP '1970-01-01' ORDER BY 1", &["4", "5"]).await;
-    check("SELECT id, window_start FROM TUMBLE((SELECT * FROM bid WHERE id < 3), ts, INTERVAL '1 minute', INTERVAL '30 seconds') ORDER BY id", &["1 ~23:59:30", "2 00:00:30"]).await;
-    check("SELECT id, window_start FROM TUMBLE(public.bid, bid.ts, INTERVAL '1 day') WHERE id IN (1, 4) ORDER BY id", &["1 00:00:00", "4 ~00:00:00"]).await;
+    check("SELECT bid.id FROM TUMBLE(bid, ts, INTERVAL '1' MINUTE) WHERE bid.window_end <= TIMESTAMP '1970-01-01' ORDER BY 1", &["4", "5"])
+        .await;
+    check(
+        "SELECT id, window_start FROM TUMBLE((SELECT * FROM bid WHERE id < 3), ts, INTERVAL '1 minute', INTERVAL '30 seconds') ORDER BY id",
+        &["1 ~23:59:30", "2 00:00:30"],
+    )
+    .await;
+    check(
+        "SELECT id, window_start FROM TUMBLE(public.bid, bid.ts, INTERVAL '1 day') WHERE id IN (1, 4) ORDER BY id",
+        &["1 00:00:00", "4 ~00:00:00"],
+    )
+    .await;
 }
 
 #[tokio::test]
 async fn tumble_as_flink_spells_it() {
     let expected: Vec<String> = TUMBLED
         .iter()
-        .map(|row| row.to_string() + if row.ends_with("00:00:00") { " ~23:59:59.999" } else if row.ends_with("1:00") { " 00:00:59.999" } else if row.ends_with("2:00") { " 00:01:59.999" } else { " 00:02:59.999" })
+        .map(|row| {
+            row.to_string()
+                + if row.ends_with("00:00:00") {
+                    " ~23:59:59.999"
+                } else if row.ends_with("1:00") {
+                    " 00:00:59.999"
+                } else if row.ends_with("2:00") {
+                    " 00:01:59.999"
+                } else {
+                    " 00:02:59.999"
+                }
+        })
         .collect();
     let expected: Vec<&str> = expected.iter().map(String::as_str).collect();
     check("SELECT * FROM TABLE(TUMBLE(TABLE bid, DESCRIPTOR(ts), INTERVAL '1' MINUTE)) ORDER BY id", &expected).await;
     check("SELECT * FROM TUMBLE(TABLE bid, DESCRIPTOR(ts), INTERVAL '1' MINUTES) ORDER BY id", &expected).await;
-    check("SELECT * FROM TABLE(TUMBLE(DATA => TABLE bid, TIMECOL => DESCRIPTOR(ts), SIZE => INTERVAL '1' MINUTE)) w ORDER BY id", &expected).await;
+    check(
+        "SELECT * FROM TABLE(TUMBLE(DATA => TABLE bid, TIMECOL => DESCRIPTOR(ts), SIZE => INTERVAL '1' MINUTE)) w ORDER BY id",
+        &expected,
+    )
+    .await;
 }
 
 #[tokio::test]
@@ -124,7 +151,11 @@ async fn cumulate() {
         ],
     )
     .await;
-    check("SELECT id, window_time FROM TABLE(CUMULATE(TABLE bid, DESCRIPTOR(ts), INTERVAL '1' MINUTE, INTERVAL '2' MINUTE)) WHERE id = 3", &["3 00:01:59.999"]).await;
+    check(
+        "SELECT id, window_time FROM TABLE(CUMULATE(TABLE bid, DESCRIPTOR(ts), INTERVAL '1' MINUTE, INTERVAL '2' MINUTE)) WHERE id = 3",
+        &["3 00:01:59.999"],
+    )
+    .await;
 }
 
 #[tokio::test]
@@ -146,9 +177,17 @@ async fn windows_nest_join_and_keep_zones() {
 #[tokio::test]
 async fn windows_over_zones_dates_and_in_subqueries() {
     check("SELECT id, window_start FROM TUMBLE(bid_tz, ts, INTERVAL '1 minute') WHERE id = 4", &["4 ~23:59:00Z"]).await;
-    check("SELECT id, window_start, window_end FROM HOP(bid_tz, ts, INTERVAL '1 day', INTERVAL '1 day') WHERE id = 7", &["7 00:00:00Z 1970-01-02T00:00:00Z"]).await;
+    check(
+        "SELECT id, window_start, window_end FROM HOP(bid_tz, ts, INTERVAL '1 day', INTERVAL '1 day') WHERE id = 7",
+        &["7 00:00:00Z 1970-01-02T00:00:00Z"],
+    )
+    .await;
     check("SELECT tumble_start(DATE '1970-01-01', INTERVAL '1 day')", &["00:00:00"]).await;
-    check("SELECT id FROM bid WHERE id IN (SELECT id FROM TUMBLE(bid, ts, INTERVAL '1 minute') WHERE window_start < ts) ORDER BY id", &["2", "4", "7"]).await;
+    check(
+        "SELECT id FROM bid WHERE id IN (SELECT id FROM TUMBLE(bid, ts, INTERVAL '1 minute') WHERE window_start < ts) ORDER BY id",
+        &["2", "4", "7"],
+    )
+    .await;
 }
 
 #[tokio::test]

@@ -59,7 +59,8 @@ enum FormatName {
 }
 
 impl FormatName {
-    const CHOICES: [(&'static str, Self); 4] = [("ndjson", Self::Ndjson), ("json", Self::Ndjson), ("csv", Self::Csv), ("parquet", Self::Parquet)];
+    const CHOICES: [(&'static str, Self); 4] =
+        [("ndjson", Self::Ndjson), ("json", Self::Ndjson), ("csv", Self::Csv), ("parquet", Self::Parquet)];
 
     /// Extensions of files in this format; a folder's other files are not read.
     fn extensions(self) -> &'static [&'static str] {
@@ -85,11 +86,14 @@ impl FileOptions {
         let extension = Path::new(path).extension().and_then(|extension| extension.to_str()).unwrap_or_default().to_ascii_lowercase();
         let by_extension = FormatName::of_extension(&extension);
         let format = options.choice("format", &FormatName::CHOICES)?.or(by_extension);
-        let format = format.ok_or_else(|| options.missing("format", "'ndjson', 'csv' or 'parquet' where the path has none of these extensions"))?;
+        let format =
+            format.ok_or_else(|| options.missing("format", "'ndjson', 'csv' or 'parquet' where the path has none of these extensions"))?;
         let follow = options.choice("mode", &[("once", false), ("follow", true)])?.unwrap_or(false);
         let pattern = Pattern::new(path, format.extensions(), file_root)?;
         if pattern.find()?.is_empty() && !follow {
-            return Err(Error::new(UNDEFINED_FILE, format!("there is no file \"{path}\"")).with_hint("with mode = 'follow' files may come later"));
+            return Err(
+                Error::new(UNDEFINED_FILE, format!("there is no file \"{path}\"")).with_hint("with mode = 'follow' files may come later")
+            );
         }
         let format = match format {
             FormatName::Ndjson => FileFormat::Text(Format::Ndjson),
@@ -97,14 +101,17 @@ impl FileOptions {
             FormatName::Parquet => FileFormat::Parquet,
         };
         if !matches!(format, FileFormat::Text(Format::Csv(_))) {
-            options.refuse_unknown(&["path", "format", "mode"]).map_err(|error| error.with_detail("header, delimiter, null and quote are for CSV"))?;
+            options
+                .refuse_unknown(&["path", "format", "mode"])
+                .map_err(|error| error.with_detail("header, delimiter, null and quote are for CSV"))?;
         }
         Ok(Self { pattern, format, follow })
     }
 
     /// The columns of the first file that has any.
     pub fn infer_columns(&self) -> Result<Vec<Column>> {
-        let mut last_error = Error::new(UNDEFINED_FILE, "there is no file to infer columns from").with_hint("declare the columns in CREATE STREAM");
+        let mut last_error =
+            Error::new(UNDEFINED_FILE, "there is no file to infer columns from").with_hint("declare the columns in CREATE STREAM");
         for file in self.pattern.find()? {
             let columns = match &self.format {
                 FileFormat::Text(format) => infer::infer_columns(format, &text_file::sample(&file.path)?),
@@ -292,7 +299,11 @@ impl FileSource {
         if position.last_done.as_ref() == last {
             return Ok(());
         }
-        let message = format!("the files are not those read before: file {} was \"{}\"", position.n_done, position.last_done.as_deref().unwrap_or("none"));
+        let message = format!(
+            "the files are not those read before: file {} was \"{}\"",
+            position.n_done,
+            position.last_done.as_deref().unwrap_or("none")
+        );
         Err(Error::new(DATA_CORRUPTED, message).with_hint("put the files back as they were; use mode = 'follow' where files come and go"))
     }
 
@@ -309,7 +320,8 @@ impl FileSource {
                 _ => {}
             }
         }
-        let is_missing = |(name, end): (&String, &u64)| from.files.get(name) != Some(end) && !self.files.iter().any(|file| file.name == *name);
+        let is_missing =
+            |(name, end): (&String, &u64)| from.files.get(name) != Some(end) && !self.files.iter().any(|file| file.name == *name);
         if known < to.files.len() && to.files.iter().any(is_missing) {
             return Err(Error::new(DATA_CORRUPTED, "a file that was read before is gone, so its rows cannot be read again"));
         }
@@ -381,7 +393,8 @@ impl Source for FileSource {
                 }
             }
             if end.is_some_and(|end| reader.offset() != end) {
-                let message = format!("file \"{}\" has changed: it ends at {}, {} had been read", file.name, reader.offset(), end.unwrap_or(0));
+                let message =
+                    format!("file \"{}\" has changed: it ends at {}, {} had been read", file.name, reader.offset(), end.unwrap_or(0));
                 return Err(Error::new(DATA_CORRUPTED, message));
             }
         }

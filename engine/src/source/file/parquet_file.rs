@@ -46,7 +46,14 @@ impl ParquetFile {
         let offset_rows = usize::try_from(offset).map_err(|_| Error::internal("a row number fits in memory"))?;
         let reader = builder.with_batch_size(BATCH_ROWS).with_offset(offset_rows).build().map_err(|error| corrupted(found, &error))?;
         let fields: Vec<_> = columns.iter().map(|column| ColumnBuffer::new(column).field()).collect();
-        Ok(Self { found: found.clone(), reader, columns: columns.to_vec(), schema: Arc::new(Schema::new(fields)), rest: None, n_rows: offset })
+        Ok(Self {
+            found: found.clone(),
+            reader,
+            columns: columns.to_vec(),
+            schema: Arc::new(Schema::new(fields)),
+            rest: None,
+            n_rows: offset,
+        })
     }
 
     /// The first row that was not read.

@@ -39,7 +39,9 @@ impl Pattern {
                 .with_hint("set `file_root` to the folder that may be read"));
         };
         let resolved = root.canonicalize().map_err(|error| {
-            Error::from(error).with_detail(format!("`file_root` is {}", root.display())).with_hint("set `file_root` to a folder that exists")
+            Error::from(error)
+                .with_detail(format!("`file_root` is {}", root.display()))
+                .with_hint("set `file_root` to a folder that exists")
         })?;
         if Path::new(path).components().any(|component| component == Component::ParentDir) {
             return Err(outside(path, root));

@@ -51,7 +51,12 @@ const AB: [(&str, &str); 2] = [("a", "bigint"), ("b", "text")];
 #[test]
 fn one_file_a_glob_and_a_folder() {
     let folder = Folder::with(&[
-        ("in/2.csv", "a,b\n3,z\n4,"), ("in/1.csv", "b,a\nx,1\ny,2\n"), ("in/readme.md", "no"), ("in/.hidden.csv", "a\n9\n"), ("in/deep/3.csv", "a,b\n7,q\n"), ("in/x.ndjson", "{\"a\":5}\n"),
+        ("in/2.csv", "a,b\n3,z\n4,"),
+        ("in/1.csv", "b,a\nx,1\ny,2\n"),
+        ("in/readme.md", "no"),
+        ("in/.hidden.csv", "a\n9\n"),
+        ("in/deep/3.csv", "a,b\n7,q\n"),
+        ("in/x.ndjson", "{\"a\":5}\n"),
     ]);
     let all = ["1|x", "2|y", "3|z", "4|NULL"].map(String::from).to_vec();
     assert_eq!(folder.read(&[("path", "in/1.csv")], &AB).0, all[..2]);
@@ -73,7 +78,10 @@ fn csv_options_and_failures() {
 
 #[test]
 fn columns_are_inferred() {
-    let folder = Folder::with(&[("f.csv", "year,dep,carrier,at\n2013,NA,UA,2013-01-01 05:00:00\n2013,517,AA,2013-01-01 06:00:00\n"), ("empty.ndjson", "")]);
+    let folder = Folder::with(&[
+        ("f.csv", "year,dep,carrier,at\n2013,NA,UA,2013-01-01 05:00:00\n2013,517,AA,2013-01-01 06:00:00\n"),
+        ("empty.ndjson", ""),
+    ]);
     let spec = folder.spec(&[("path", "f.csv"), ("null", "NA")], &[]).expect("a header and two rows");
     let inferred: Vec<String> = spec.columns().iter().map(|column| format!("{} {}", column.name, column.sql_type)).collect();
     assert_eq!(inferred, ["year bigint", "dep bigint", "carrier text", "at timestamp without time zone"]);
@@ -84,7 +92,9 @@ fn columns_are_inferred() {
 }
 
 fn big_folder() -> Folder {
-    let lines = |from: usize| -> String { (from..from + 400).map(|n| if n % 37 == 0 { "broken\n".into() } else { format!("{{\"a\":{n},\"b\":\"é\"}}\n") }).collect() };
+    let lines = |from: usize| -> String {
+        (from..from + 400).map(|n| if n % 37 == 0 { "broken\n".into() } else { format!("{{\"a\":{n},\"b\":\"é\"}}\n") }).collect()
+    };
     let folder = Folder::with(&[("b.ndjson", &lines(1)), ("a.ndjson", &lines(1000)), ("c.ndjson", ""), ("d.ndjson", "{\"a\":7}")]);
     let csv: String = (0..500).map(|n| format!("\"x\n{n}\",{n}\n")).collect();
     folder.write("big.csv", &format!("b,a\n{csv}"));
@@ -132,7 +142,9 @@ fn a_followed_file_grows_and_files_appear() {
     rows.sort();
     assert_eq!(rows, ["0|w", "2|y", "3|z"]);
     let after = source.position();
-    let mut replayed = super::super::test_support::show(&spec.open(&[0]).expect("readable").replay(&before, &after).expect("both files are there").outputs[0]);
+    let mut replayed = super::super::test_support::show(
+        &spec.open(&[0]).expect("readable").replay(&before, &after).expect("both files are there").outputs[0],
+    );
     replayed.sort();
     assert_eq!(replayed, rows);
     // Another reader goes on where this one is.
@@ -164,14 +176,22 @@ fn a_file_that_is_missing_on_replay_is_an_error() {
 
 fn write_parquet(folder: &Folder, name: &str) {
     let schema = Arc::new(Schema::new(vec![
-        Field::new("b", DataType::Utf8, true), Field::new("a", DataType::Int32, false), Field::new("wide", DataType::Int64, true), Field::new("u", DataType::Utf8, true),
+        Field::new("b", DataType::Utf8, true),
+        Field::new("a", DataType::Int32, false),
+        Field::new("wide", DataType::Int64, true),
+        Field::new("u", DataType::Utf8, true),
     ]));
     let n_rows = 20_000;
     let ids = || (0..n_rows).map(|n| (n != 5).then(|| if n == 7 { "no uuid".into() } else { format!("{n:032x}") }));
-    let batch = RecordBatch::try_new(schema.clone(), vec![
-        Arc::new(StringArray::from_iter_values((0..n_rows).map(|n| format!("t{n}")))), Arc::new(Int32Array::from_iter_values(0..n_rows)),
-        Arc::new(Int64Array::from_iter_values((0..n_rows).map(|n| if n == 9 { 1 << 40 } else { 1 }))), Arc::new(StringArray::from_iter(ids())),
-    ]);
+    let batch = RecordBatch::try_new(
+        schema.clone(),
+        vec![
+            Arc::new(StringArray::from_iter_values((0..n_rows).map(|n| format!("t{n}")))),
+            Arc::new(Int32Array::from_iter_values(0..n_rows)),
+            Arc::new(Int64Array::from_iter_values((0..n_rows).map(|n| if n == 9 { 1 << 40 } else { 1 }))),
+            Arc::new(StringArray::from_iter(ids())),
+        ],
+    );
     let file = fs::File::create(folder.0.path().join(name)).expect("writable");
     let mut writer = parquet::arrow::ArrowWriter::try_new(file, schema, None).expect("a parquet schema");
     writer.write(&batch.expect("columns of one length")).expect("writable");
@@ -196,7 +216,17 @@ fn parquet_by_name_with_casts_and_failures() {
     assert_eq!(positions, ["f.parquet, row 8", "f.parquet, row 10"]);
     assert!(String::from_utf8_lossy(&failures[0].raw).contains("no uuid"));
     check_positions(&spec, &[0], 3000);
-    assert_eq!(folder.spec(&[("path", "f.parquet")], &[("zzz", "text")]).expect("checked when read").open(&[0]).expect("lazy").poll(1, 0).expect_err("no such column").sqlstate, "42703");
+    assert_eq!(
+        folder
+            .spec(&[("path", "f.parquet")], &[("zzz", "text")])
+            .expect("checked when read")
+            .open(&[0])
+            .expect("lazy")
+            .poll(1, 0)
+            .expect_err("no such column")
+            .sqlstate,
+        "42703"
+    );
     folder.write("bad.parquet", "PAR1 this is not one");
     let spec = folder.spec(&[("path", "bad.parquet")], &AB).expect("it is there");
     assert_eq!(spec.open(&[0]).expect("lazy").poll(1, 0).expect_err("not parquet").sqlstate, "XX001");
@@ -211,7 +241,17 @@ fn paths_stay_under_the_root() {
     link("folder", outside.0.path());
     link("in/inside.csv", &folder.0.path().join("in/1.csv"));
     let secret = outside.0.path().join("secret.csv");
-    for path in ["../x.csv", "in/../../x.csv", "/etc/passwd.csv", "link.csv", "folder/secret.csv", "folder/*.csv", "*.csv", "folder", secret.to_str().expect("text")] {
+    for path in [
+        "../x.csv",
+        "in/../../x.csv",
+        "/etc/passwd.csv",
+        "link.csv",
+        "folder/secret.csv",
+        "folder/*.csv",
+        "*.csv",
+        "folder",
+        secret.to_str().expect("text"),
+    ] {
         let error = folder.spec(&[("path", path), ("format", "csv")], &AB).expect_err(path);
         assert_eq!(error.sqlstate, "42501", "{path}: {error}");
         assert!(error.hint.expect("a hint").contains("file_root"));
@@ -240,7 +280,15 @@ fn options_are_checked() {
     let refused = |pairs: &[(&str, &str)]| folder.spec(pairs, &AB).expect_err("refused");
     assert_eq!(refused(&[]).message, "connector 'file' needs the option \"path\"");
     assert_eq!(refused(&[("path", "plain")]).message, "connector 'file' needs the option \"format\"");
-    for (name, value) in [("format", "xml"), ("mode", "twice"), ("header", "maybe"), ("delimiter", "ab"), ("delimiter", "\n"), ("quote", "é"), ("compression", "gzip")] {
+    for (name, value) in [
+        ("format", "xml"),
+        ("mode", "twice"),
+        ("header", "maybe"),
+        ("delimiter", "ab"),
+        ("delimiter", "\n"),
+        ("quote", "é"),
+        ("compression", "gzip"),
+    ] {
         let error = refused(&[("path", "1.csv"), (name, value)]);
         assert_eq!(error.sqlstate, "22023");
         assert!(error.message.contains(name) && error.hint.is_some(), "{error:?}");

@@ -64,7 +64,9 @@ fn leaving_columns_out_changes_no_other() {
 
 #[test]
 fn seeds_differ_and_stay() {
-    let first_prices = |seed| integers(&Generator::new(GeneratorConfig { seed, ..GeneratorConfig::default() }).batch(EventKind::Bid, 0..60, None), "price");
+    let first_prices = |seed| {
+        integers(&Generator::new(GeneratorConfig { seed, ..GeneratorConfig::default() }).batch(EventKind::Bid, 0..60, None), "price")
+    };
     assert_ne!(first_prices(1), first_prices(2));
     // The sequence of a seed is a promise: a recorded position must mean the same rows in every later version.
     let bid = generator().batch(EventKind::Bid, 0..6, None);
@@ -84,7 +86,8 @@ fn proportions_ids_and_times() {
     let times = integers(&events.bid, "date_time");
     assert_eq!((times[0], times[45], times[46]), (first + 40, first + 490, first + 540));
     // 100 auctions in flight are 1666 events ahead, 16 ms; lengths are up to twice that.
-    let lengths: Vec<i64> = integers(&events.auction, "expires").iter().zip(integers(&events.auction, "date_time")).map(|(end, start)| end - start).collect();
+    let lengths: Vec<i64> =
+        integers(&events.auction, "expires").iter().zip(integers(&events.auction, "date_time")).map(|(end, start)| end - start).collect();
     assert!(lengths.iter().all(|length| (1000..=32_000).contains(length) && length % 1000 == 0));
     assert_near(lengths.iter().sum::<i64>() as f64 / lengths.len() as f64, 16_500.0, 500.0, "mean length of an auction");
 }
@@ -98,7 +101,10 @@ fn hot_ratios() {
     let auctions = integers(&events.bid, "auction");
     let n_hot = auctions.iter().zip(&last_auctions).filter(|pair| hot_auction(*pair)).count();
     assert_near(n_hot as f64 / auctions.len() as f64, 0.5 + 0.5 / 111.0, 0.005, "bids on hot auctions");
-    assert!(auctions.iter().zip(&last_auctions).all(|(auction, last)| (last + 900..=last + 1010).contains(auction)), "bids are on auctions in flight");
+    assert!(
+        auctions.iter().zip(&last_auctions).all(|(auction, last)| (last + 900..=last + 1010).contains(auction)),
+        "bids are on auctions in flight"
+    );
 
     let last_person = |number: &u64| (number / 50) as i64;
     let bidders = integers(&events.bid, "bidder");
@@ -109,7 +115,9 @@ fn hot_ratios() {
     let persons: Vec<i64> = EventKind::Auction.numbers(&(500_000..1_500_000)).iter().map(last_person).collect();
     let n_hot = sellers.iter().zip(&persons).filter(|(seller, last)| **seller == *last / 100 * 100 + 1000).count();
     assert_near(n_hot as f64 / sellers.len() as f64, 0.75, 0.01, "auctions of hot sellers");
-    assert!(sellers.iter().zip(&persons).all(|(seller, last)| (last + 1..=last + 1010).contains(seller) || *seller == last / 100 * 100 + 1000));
+    assert!(
+        sellers.iter().zip(&persons).all(|(seller, last)| (last + 1..=last + 1010).contains(seller) || *seller == last / 100 * 100 + 1000)
+    );
 }
 
 #[test]
@@ -151,16 +159,25 @@ fn prices_and_categories() {
 fn texts_have_the_official_shape_and_sizes() {
     let events = generator().events(0..500_000);
     let is_letters = |text: &str| text.bytes().all(|byte| byte.is_ascii_lowercase());
-    let (names, emails, cards) = (texts(&events.person, "name"), texts(&events.person, "email_address"), texts(&events.person, "credit_card"));
+    let (names, emails, cards) =
+        (texts(&events.person, "name"), texts(&events.person, "email_address"), texts(&events.person, "credit_card"));
     assert!(names.iter().all(|name| name.split(' ').count() == 2));
     assert!(emails.iter().all(|email| email.ends_with(".com") && email.split('@').count() == 2));
-    assert!(cards.iter().all(|card| card.len() == 19 && card.split(' ').all(|group| group.len() == 4 && group.bytes().all(|byte| byte.is_ascii_digit()))));
+    assert!(
+        cards.iter().all(
+            |card| card.len() == 19 && card.split(' ').all(|group| group.len() == 4 && group.bytes().all(|byte| byte.is_ascii_digit()))
+        )
+    );
     assert_eq!(texts(&events.person, "state").into_iter().collect::<std::collections::BTreeSet<_>>().len(), 6);
     assert_eq!(texts(&events.person, "city").into_iter().collect::<std::collections::BTreeSet<_>>().len(), 10);
     assert!(texts(&events.auction, "item_name").iter().all(|name| name.len() < 20));
     assert!(texts(&events.bid, "extra").iter().all(|extra| is_letters(extra) && (54..82).contains(&extra.len())));
     let mean = |values: &[String]| values.iter().map(String::len).sum::<usize>() as f64 / values.len() as f64;
-    let person_bytes = 8.0 + ["name", "email_address", "credit_card", "city", "state", "extra"].map(|name| mean(&texts(&events.person, name))).iter().sum::<f64>();
+    let person_bytes = 8.0
+        + ["name", "email_address", "credit_card", "city", "state", "extra"]
+            .map(|name| mean(&texts(&events.person, name)))
+            .iter()
+            .sum::<f64>();
     assert_near(person_bytes, 200.0, 2.0, "bytes of a person");
     let auction_bytes = 48.0 + ["item_name", "description", "extra"].map(|name| mean(&texts(&events.auction, name))).iter().sum::<f64>();
     assert_near(auction_bytes, 500.0, 3.0, "bytes of an auction");
@@ -183,8 +200,12 @@ fn seek_and_replay() {
 
 #[test]
 fn three_streams_are_one_sequence() {
-    let specs = ["person", "auction", "bid"].map(|table| spec(&[("connector", "nexmark"), ("table", table), ("events", "5000")], &[]).expect("valid"));
-    assert_eq!(specs.each_ref().map(SourceSpecKey::of), [SourceSpecKey::of(&specs[0]), SourceSpecKey::of(&specs[0]), SourceSpecKey::of(&specs[0])]);
+    let specs = ["person", "auction", "bid"]
+        .map(|table| spec(&[("connector", "nexmark"), ("table", table), ("events", "5000")], &[]).expect("valid"));
+    assert_eq!(
+        specs.each_ref().map(SourceSpecKey::of),
+        [SourceSpecKey::of(&specs[0]), SourceSpecKey::of(&specs[0]), SourceSpecKey::of(&specs[0])]
+    );
     assert_eq!(specs.each_ref().map(|spec| spec.output_of()), [0, 1, 2]);
     let (together, _) = drain(specs[0].open(&[0, 1, 2]).expect("valid").as_mut(), 77);
     for (output, spec) in specs.iter().enumerate() {
@@ -252,14 +273,32 @@ fn options_are_checked() {
     let error = refused(&bid_with(&[("rows", "1")]));
     assert_eq!((error.sqlstate, error.message.as_str()), ("22023", "connector 'nexmark' has no option \"rows\""));
     assert_eq!(error.hint.as_deref(), Some("options are table, events, rate, seed, first_event_time, inter_event_us"));
-    for pairs in [vec![("seed", "x")], vec![("events", "0")], vec![("table", "bids")], vec![("first_event_time", "yesterday")], vec![("inter_event_us", "-1")], vec![("rate", "0")]] {
+    for pairs in [
+        vec![("seed", "x")],
+        vec![("events", "0")],
+        vec![("table", "bids")],
+        vec![("first_event_time", "yesterday")],
+        vec![("inter_event_us", "-1")],
+        vec![("rate", "0")],
+    ] {
         let error = refused(&bid_with(&pairs));
         assert_eq!(error.sqlstate, "22023", "{pairs:?}");
         assert!(error.message.contains(pairs[0].0) && error.hint.is_some(), "{error:?}");
     }
     assert_eq!(refused(&[("connector", "nexmark")]).sqlstate, "22023");
-    assert_eq!(refused(&[("connector", "kafkaesque")]).hint.as_deref(), Some("connectors are nexmark, datagen, file; without one, rows are pushed"));
-    let declared = [("auction", "bigint"), ("bidder", "bigint"), ("price", "bigint"), ("channel", "text"), ("url", "text"), ("date_time", "timestamp"), ("extra", "text")];
+    assert_eq!(
+        refused(&[("connector", "kafkaesque")]).hint.as_deref(),
+        Some("connectors are nexmark, datagen, file; without one, rows are pushed")
+    );
+    let declared = [
+        ("auction", "bigint"),
+        ("bidder", "bigint"),
+        ("price", "bigint"),
+        ("channel", "text"),
+        ("url", "text"),
+        ("date_time", "timestamp"),
+        ("extra", "text"),
+    ];
     assert_eq!(spec(&BID, &declared).expect("its own columns").columns().len(), 7);
     assert_eq!(spec(&BID, &declared[..3]).expect_err("too few").sqlstate, "42804");
     assert_eq!(spec(&BID, &[("nope", "text")]).expect_err("unknown").sqlstate, "42703");

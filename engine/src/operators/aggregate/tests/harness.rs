@@ -44,7 +44,8 @@ impl Call {
 
     pub(super) fn sql(&self) -> String {
         let distinct = if self.distinct { "DISTINCT " } else { "" };
-        let order_by = self.order_by.map(|(column, descending)| format!(" ORDER BY {column} {} NULLS FIRST", if descending { "DESC" } else { "ASC" }));
+        let order_by =
+            self.order_by.map(|(column, descending)| format!(" ORDER BY {column} {} NULLS FIRST", if descending { "DESC" } else { "ASC" }));
         let filter = self.filter.map(|column| format!(" FILTER (WHERE {column})"));
         format!("{}({distinct}{}{}){}", self.function, self.arguments.join(", "), order_by.unwrap_or_default(), filter.unwrap_or_default())
     }
@@ -53,7 +54,8 @@ impl Call {
         let index = |name: &str| input.index_of(name).expect("the column is in the schema");
         let column = |name: &str| Arc::new(Column::new(name, index(name))) as Arc<dyn PhysicalExpr>;
         let options = |descending| SortOptions { descending, nulls_first: true };
-        let order_by: Vec<_> = self.order_by.iter().map(|(name, descending)| PhysicalSortExpr::new(column(name), options(*descending))).collect();
+        let order_by: Vec<_> =
+            self.order_by.iter().map(|(name, descending)| PhysicalSortExpr::new(column(name), options(*descending))).collect();
         let function = function(self.function);
         let expression = AggregateExprBuilder::new(Arc::clone(&function), self.arguments.iter().map(|name| column(name)).collect())
             .schema(Arc::clone(input))
@@ -62,7 +64,8 @@ impl Call {
             .with_distinct(self.distinct)
             .build()
             .expect("the call is valid");
-        let sort = |(name, descending): &(&'static str, bool)| SortColumn { column: index(name), descending: *descending, nulls_first: true };
+        let sort =
+            |(name, descending): &(&'static str, bool)| SortColumn { column: index(name), descending: *descending, nulls_first: true };
         AggregateCall {
             function,
             arguments: self.arguments.iter().map(|name| index(name)).collect(),

@@ -143,7 +143,8 @@ fn reevaluated() {
 
 #[test]
 fn distinct_aggregates_share_a_table() {
-    let calls = [Call::new("count", &["v"]).distinct(), Call::new("count", &["v"]).distinct().filter("g"), Call::new("sum", &["v"]).distinct()];
+    let calls =
+        [Call::new("count", &["v"]).distinct(), Call::new("count", &["v"]).distinct().filter("g"), Call::new("sum", &["v"]).distinct()];
     let mut kernel = kernel("k:text v:int g:bool", &["k"], &calls, false);
     check(
         &mut kernel,
@@ -203,11 +204,7 @@ fn no_aggregates_is_distinct() {
 
 #[test]
 fn one_zero_and_one_nan_among_keys() {
-    check(
-        &mut kernel("f:float", &["f"], &[Call::new("count", &["f"])], true),
-        "1: + -0.0 | + 0.0 | + NaN | + NaN",
-        "1: + 0.0 2 | + NaN 2",
-    );
+    check(&mut kernel("f:float", &["f"], &[Call::new("count", &["f"])], true), "1: + -0.0 | + 0.0 | + NaN | + NaN", "1: + 0.0 2 | + NaN 2");
 }
 
 #[test]
@@ -248,5 +245,8 @@ fn reads_one_row_of_state_per_touched_group() {
     harness::step(&mut kernel, &(0..1000).map(|v| format!("+ 1 {v}")).collect::<Vec<_>>().join(" | "));
     let out = harness::step(&mut kernel, "- 1 999");
     assert_eq!(out.n_state_rows_read, 1);
-    assert_eq!(super::super::script::consolidated(&out.changes).into_iter().collect::<Vec<_>>(), [("1 998 999".into(), 1), ("1 999 1000".into(), -1)]);
+    assert_eq!(
+        super::super::script::consolidated(&out.changes).into_iter().collect::<Vec<_>>(),
+        [("1 998 999".into(), 1), ("1 999 1000".into(), -1)]
+    );
 }

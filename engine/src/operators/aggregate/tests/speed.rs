@@ -21,7 +21,8 @@ fn rows() -> Vec<RecordBatch> {
     let batch = |epoch: usize, column: &mut dyn FnMut(i64) -> ArrayRef| {
         let windows = Int64Array::from_iter_values((0..N_ROWS).map(|row| ((epoch * N_ROWS + row) / 100_000) as i64));
         let values = column(1_000_000);
-        let half = values.as_any().downcast_ref::<Int64Array>().expect("values are bigint").values().iter().map(|value| Some(value % 2 == 0));
+        let half =
+            values.as_any().downcast_ref::<Int64Array>().expect("values are bigint").values().iter().map(|value| Some(value % 2 == 0));
         let columns: Vec<(&str, ArrayRef)> =
             vec![("k", column(100_000)), ("w", Arc::new(windows)), ("g", Arc::new(half.collect::<BooleanArray>())), ("v", values)];
         RecordBatch::try_from_iter(columns).expect("columns are equally long")
@@ -32,7 +33,8 @@ fn rows() -> Vec<RecordBatch> {
 #[test]
 fn ns_per_row() {
     let rows = rows();
-    let distinct = |filter: bool| if filter { Call::new("count", &["v"]).distinct().filter("g") } else { Call::new("count", &["v"]).distinct() };
+    let distinct =
+        |filter: bool| if filter { Call::new("count", &["v"]).distinct().filter("g") } else { Call::new("count", &["v"]).distinct() };
     let cases: Vec<(&str, Vec<&str>, Vec<Call>, bool)> = vec![
         ("count by 1 key", vec!["k"], vec![Call::new("count", &["v"])], true),
         ("count by 2 keys", vec!["k", "w"], vec![Call::new("count", &["v"])], true),
