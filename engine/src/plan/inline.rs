@@ -227,8 +227,8 @@ mod tests {
         check("SELECT swap(b, a) FROM t", "SELECT CAST((CAST((a) AS TEXT) || CAST((b) AS TEXT)) AS TEXT) FROM t");
         check(
             "SELECT 1 FROM t WHERE four(1) > 2",
-            "SELECT 1 FROM t WHERE CAST((CAST((CAST((CAST((CAST((1) AS INTEGER)) AS BIGINT) + CAST((CAST((1) AS INTEGER)) AS BIGINT)) AS BIGINT)) AS BIGINT) \
-             + CAST((CAST((CAST((CAST((1) AS INTEGER)) AS BIGINT) + CAST((CAST((1) AS INTEGER)) AS BIGINT)) AS BIGINT)) AS BIGINT)) AS BIGINT) > 2",
+            "SELECT 1 FROM t WHERE CAST((CAST((CAST((CAST((CAST((CAST((1) AS INTEGER)) AS BIGINT) + CAST((CAST((1) AS INTEGER)) AS BIGINT)) AS BIGINT)) AS BIGINT) \
+             + CAST((CAST((CAST((CAST((1) AS INTEGER)) AS BIGINT) + CAST((CAST((1) AS INTEGER)) AS BIGINT)) AS BIGINT)) AS BIGINT)) AS BIGINT)) AS BIGINT) > 2",
         );
         check("SELECT twice(1, 2)", "42883 function twice takes 1 arguments, not 2");
         check("SELECT twice(DISTINCT a) FROM t", "42809 function twice is a scalar function");

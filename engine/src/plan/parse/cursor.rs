@@ -54,11 +54,13 @@ pub(super) struct Cursor<'a> {
     /// sqlparser's, for what is standard.
     pub(super) parser: Parser<'a>,
     text: &'a Text<'a>,
+    /// How deep [`Cursor::nested`] is.
+    depth: usize,
 }
 
 impl<'a> Cursor<'a> {
     pub(super) fn new(parser: Parser<'a>, text: &'a Text<'a>) -> Self {
-        Self { parser, text }
+        Self { parser, text, depth: 0 }
     }
 
     /// The unquoted word `n` tokens ahead, in upper case; empty for anything else.
@@ -227,6 +229,17 @@ impl<'a> Cursor<'a> {
     /// A string literal.
     pub(super) fn string(&mut self) -> Parse<String> {
         Ok(self.parser.parse_literal_string()?)
+    }
+
+    /// Reads what may contain itself, 100 times at most.
+    pub(super) fn nested<T>(&mut self, read: impl FnOnce(&mut Self) -> Parse<T>) -> Parse<T> {
+        if self.depth == 100 {
+            return self.refuse_here(super::limits::too_deep());
+        }
+        self.depth += 1;
+        let found = read(self);
+        self.depth -= 1;
+        found
     }
 
     /// An identifier as the AST has it.

@@ -2,7 +2,7 @@
 
 use catalog::SqlType;
 use datafusion::sql::sqlparser::ast::Ident;
-use datafusion::sql::sqlparser::tokenizer::Token;
+use datafusion::sql::sqlparser::tokenizer::{Location, Token};
 
 use super::cursor::{Cursor, Failure, Parse};
 use super::types::parse_type;
@@ -17,7 +17,10 @@ struct Clauses {
     returns: Option<SqlType>,
     language: Option<String>,
     strict: bool,
+    /// As an expression.
     body: Option<String>,
+    /// As `SELECT expression` inside a string, and where that stands.
+    quoted: Option<(String, Location)>,
 }
 
 /// CREATE FUNCTION …, the words already passed.
@@ -39,11 +42,15 @@ pub(super) fn create_function(cursor: &mut Cursor, or_replace: bool) -> Parse<St
     }
     let missing = |what: &str| Error::new("42P13", format!("function \"{}\" has no {what}", name.name));
     let Some(returns) = clauses.returns else { return cursor.refuse(missing("RETURNS type"), start) };
-    let Some(body) = clauses.body else { return cursor.refuse(missing("body"), start) };
-    if clauses.language.is_some_and(|language| language != "sql") {
+    if clauses.language.as_ref().is_some_and(|language| language != "sql") {
         let error = Error::unsupported("only LANGUAGE SQL is supported", "write the function as one SQL expression");
         return cursor.refuse(error, start);
     }
+    let body = match (clauses.body, clauses.quoted) {
+        (Some(body), None) => body,
+        (None, Some((text, at))) => select_body(&text).or_else(|error| cursor.refuse(error, at))?,
+        _ => return cursor.refuse(missing("body"), start),
+    };
     let body_sql = if clauses.strict { strict(&arguments, &body) } else { body };
     Ok(Statement::CreateFunction(Box::new(CreateFunction { name, or_replace, arguments, returns, body_sql })))
 }
@@ -111,8 +118,7 @@ fn parse_clause(cursor: &mut Cursor, clauses: &mut Clauses) -> Parse<()> {
         }
         "AS" => {
             cursor.next();
-            let text = super::options::parse_value(cursor)?;
-            clauses.body = Some(select_body(&text).or_else(|error| cursor.refuse(error, at))?);
+            clauses.quoted = Some((super::options::parse_value(cursor)?, at));
         }
         "BEGIN" => return cursor.refuse_here(not_supported("BEGIN ATOMIC")),
         _ => return cursor.expected("RETURNS, LANGUAGE, AS or RETURN"),

@@ -21,12 +21,17 @@ const MAX_OPERATORS: usize = 1_000;
 /// UNION, EXCEPT, INTERSECT and JOIN in a row at one level: a plan is deeper per step than an expression.
 const MAX_SET_OPERATIONS: usize = 300;
 
+/// CASE inside CASE.
+const MAX_CASES: usize = 100;
+
 /// What has been counted inside one pair of parentheses.
-#[derive(Default)]
+#[derive(Default, Clone, Copy)]
 struct Level {
     operators: usize,
     set_operations: usize,
     joins: usize,
+    /// CASE without its END yet: sqlparser forgets that one was too deep and reads the word as a name.
+    cases: usize,
 }
 
 /// `54001` when the tokens of a statement are too deep; the position is where it becomes so.
@@ -53,6 +58,7 @@ pub(super) fn check(tokens: &[TokenWithSpan]) -> Parse<()> {
         if level.operators > MAX_OPERATORS
             || level.set_operations > MAX_SET_OPERATIONS
             || level.joins > MAX_SET_OPERATIONS
+            || level.cases > MAX_CASES
             || levels.len() > MAX_NESTING
         {
             return Err(Failure::Refused { error: too_deep(), at: Some(token.span.start) });
@@ -65,7 +71,7 @@ fn count_word(level: &mut Level, keyword: Keyword) {
     match keyword {
         Keyword::UNION | Keyword::EXCEPT | Keyword::INTERSECT => level.set_operations += 1,
         Keyword::JOIN => level.joins += 1,
-        Keyword::SELECT => *level = Level { operators: 0, joins: 0, set_operations: level.set_operations },
+        Keyword::SELECT => *level = Level { operators: 0, joins: 0, ..*level },
         Keyword::FROM | Keyword::WHERE | Keyword::ON | Keyword::WHEN | Keyword::THEN | Keyword::ELSE | Keyword::VALUES => {
             level.operators = 0;
         }
@@ -78,8 +84,9 @@ fn count_word(level: &mut Level, keyword: Keyword) {
         | Keyword::ILIKE
         | Keyword::BETWEEN
         | Keyword::COLLATE
-        | Keyword::AT
-        | Keyword::CASE => level.operators += 1,
+        | Keyword::AT => level.operators += 1,
+        Keyword::CASE => level.cases += 1,
+        Keyword::END => level.cases = level.cases.saturating_sub(1),
         _ => {}
     }
 }

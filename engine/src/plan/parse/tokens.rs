@@ -1,7 +1,7 @@
 //! A query string as tokens, cut into statements, with the few spellings rewritten that sqlparser reads wrongly.
 
 use datafusion::sql::sqlparser::keywords::Keyword;
-use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan, Tokenizer};
+use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan, Tokenizer, Whitespace};
 
 use super::text::Text;
 use crate::error::sqlstate;
@@ -18,8 +18,35 @@ pub(super) fn tokens(sql: &str, text: &Text) -> Result<Vec<TokenWithSpan>> {
         let error = Error::new(sqlstate::SYNTAX_ERROR, format!("{} at or near \"{rest}\"", lower_first(&error.message)));
         error.at(at + 1)
     })?;
+    join_strings(&mut tokens);
     tokens.retain(|token| !matches!(token.token, Token::Whitespace(_)));
     Ok(tokens)
+}
+
+/// String literals with a line break between them are one, as in Postgres.
+fn join_strings(tokens: &mut Vec<TokenWithSpan>) {
+    let is_break = |token: &Token| matches!(token, Token::Whitespace(Whitespace::Newline | Whitespace::SingleLineComment { .. }));
+    let mut joined: Vec<TokenWithSpan> = Vec::with_capacity(tokens.len());
+    // Where the last string is in `joined`, and whether a line has ended since.
+    let mut last: Option<(usize, bool)> = None;
+    for token in tokens.drain(..) {
+        match (&token.token, &mut last) {
+            (Token::Whitespace(_), Some((_, broken))) => *broken |= is_break(&token.token),
+            (Token::Whitespace(_), None) => {}
+            (Token::SingleQuotedString(more), Some((at, true))) => {
+                if let Token::SingleQuotedString(text) = &mut joined[*at].token {
+                    text.push_str(more);
+                    joined[*at].span.end = token.span.end;
+                }
+                last = last.map(|(at, _)| (at, false));
+                continue;
+            }
+            (Token::SingleQuotedString(_), _) => last = Some((joined.len(), false)),
+            _ => last = None,
+        }
+        joined.push(token);
+    }
+    *tokens = joined;
 }
 
 fn lower_first(message: &str) -> String {

@@ -16,11 +16,13 @@ const MAX_PRECISION: u64 = 38;
 
 /// Reads a type.
 pub(super) fn parse_type(cursor: &mut Cursor) -> Parse<SqlType> {
-    let (found, closing) = parse_nested(cursor)?;
-    match closing {
-        0 => Ok(found),
-        _ => cursor.expected("one > less"),
+    let (found, closing) = cursor.nested(parse_nested)?;
+    if closing > 0 {
+        // Points at the `>>` of which one is too many.
+        cursor.parser.prev_token();
+        return cursor.expected("one > less");
     }
+    Ok(found)
 }
 
 /// Reads a type and says how many closing `>` more than its own were in its last token: `>>` is one token.
@@ -40,7 +42,7 @@ fn parse_nested(cursor: &mut Cursor) -> Parse<(SqlType, usize)> {
         "ARRAY" if next_is(&Token::Lt) => {
             cursor.next();
             cursor.next();
-            let (element, closing) = parse_nested(cursor)?;
+            let (element, closing) = cursor.nested(parse_nested)?;
             (SqlType::Array(Box::new(element)), close_angle(cursor, closing)?)
         }
         _ => {
@@ -72,7 +74,7 @@ fn parse_angled_fields(cursor: &mut Cursor) -> Parse<(SqlType, usize)> {
     loop {
         let name = cursor.identifier()?;
         cursor.eat_token(&Token::Colon);
-        let (field, closing) = parse_nested(cursor)?;
+        let (field, closing) = cursor.nested(parse_nested)?;
         fields.push((name, field));
         if closing > 0 || !cursor.eat_token(&Token::Comma) {
             return Ok((SqlType::Struct(fields), close_angle(cursor, closing)?));
