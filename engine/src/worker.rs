@@ -141,6 +141,7 @@ enum Runtime<'a> {
     Sequential,
 }
 
+#[expect(clippy::large_enum_variant, reason = "there are as many as views, and all of one kind")]
 enum Dataflow {
     Timely(TimelyDataflow),
     Sequential(SequentialDataflow),

@@ -129,7 +129,8 @@ fn create(snapshot: &Snapshot, kind: &str, name: &str, reads: &str) -> Result<Ch
         name: name.into(),
         columns: columns(reads),
         definition,
-        since: 0, depends_on,
+        since: 0,
+        depends_on,
         comment: None,
         create_sql: String::new(),
     };

@@ -17,7 +17,8 @@ fn view(id: u32) -> Change {
         name: format!("v{id}"),
         columns: vec![column],
         definition: Definition::View { query: "SELECT 'ä\n\"}' AS a".into() },
-        since: 0, depends_on: vec![],
+        since: 0,
+        depends_on: vec![],
         comment: None,
         create_sql: "CREATE VIEW".into(),
     })

@@ -129,7 +129,7 @@ pub(super) fn repeated(changes: &ChangeBatch) -> Result<RecordBatch> {
     };
     let rows = weights.values().iter().enumerate();
     let rows = UInt32Array::from_iter_values(rows.flat_map(|(row, weight)| (0..*weight).map(move |_| row as u32)));
-    Ok(crate::update::take_rows(changes.rows(), &rows)?)
+    crate::update::take_rows(changes.rows(), &rows)
 }
 
 /// Batches in order of epochs.

@@ -12,7 +12,8 @@ fn summary(statement: &Statement) -> String {
         Statement::Explain(explain) => format!("explain{} {}", flag(explain.analyze, "analyze"), summary(&explain.statement)),
         Statement::ExplainView { name, analyze } => format!("explain{} view {}", flag(*analyze, "analyze"), show(name)),
         Statement::CreateStream(stream) => {
-            let watermark = stream.watermark.as_ref().map(|w| format!(" watermark {} = {}", w.column, w.expression_sql)).unwrap_or_default();
+            let watermark =
+                stream.watermark.as_ref().map(|w| format!(" watermark {} = {}", w.column, w.expression_sql)).unwrap_or_default();
             let CreateStream { name, if_not_exists, columns, options, .. } = stream;
             format!("stream {}{} ({}){watermark}{}", show(name), flag(*if_not_exists, "if-not-exists"), list(columns), with(options))
         }
@@ -24,7 +25,8 @@ fn summary(statement: &Statement) -> String {
         }
         Statement::CreateView(view) => {
             let columns = if view.columns.is_empty() { String::new() } else { format!(" ({})", view.columns.join(",")) };
-            let flags = [flag(view.materialized, "materialized"), flag(view.or_replace, "or-replace"), flag(view.if_not_exists, "if-not-exists")];
+            let flags =
+                [flag(view.materialized, "materialized"), flag(view.or_replace, "or-replace"), flag(view.if_not_exists, "if-not-exists")];
             format!("view {}{}{columns}{} as [{}]", show(&view.name), flags.concat(), with(&view.options), view.query_sql)
         }
         Statement::CreateSink(sink) => format!("sink {}{} as [{}]", show(&sink.name), with(&sink.options), sink.query_sql),
@@ -42,15 +44,32 @@ fn summary(statement: &Statement) -> String {
         Statement::Update(update) => {
             let sets: Vec<String> = update.assignments.iter().map(|(name, value)| format!("{name} = {value}")).collect();
             let Update { target, alias, from, predicate, returning, .. } = &**update;
-            format!("update {}{} set {}{}{}{}", show(target), as_alias(alias), sets.join(", "), part("from", from), part("where", predicate), part("returning", returning))
+            format!(
+                "update {}{} set {}{}{}{}",
+                show(target),
+                as_alias(alias),
+                sets.join(", "),
+                part("from", from),
+                part("where", predicate),
+                part("returning", returning)
+            )
         }
         Statement::Delete(delete) => {
             let Delete { target, alias, using, predicate, returning } = &**delete;
-            format!("delete {}{}{}{}{}", show(target), as_alias(alias), part("using", using), part("where", predicate), part("returning", returning))
+            format!(
+                "delete {}{}{}{}{}",
+                show(target),
+                as_alias(alias),
+                part("using", using),
+                part("where", predicate),
+                part("returning", returning)
+            )
         }
         Statement::CopyIn(copy) => format!("copy-in {} ({}) {}", show(&copy.target), copy.columns.join(","), format(&copy.format)),
         Statement::CopyOut { source: CopySource::Query(query), format: f } => format!("copy-out {query} {}", format(f)),
-        Statement::CopyOut { source: CopySource::Subscribe(subscribe), format: f } => format!("copy-out {} {}", subscription(subscribe), format(f)),
+        Statement::CopyOut { source: CopySource::Subscribe(subscribe), format: f } => {
+            format!("copy-out {} {}", subscription(subscribe), format(f))
+        }
         Statement::Subscribe(subscribe) => subscription(subscribe),
         other => format!("{other:?}"),
     }
@@ -168,12 +187,21 @@ fn streams() {
     );
     table.check("create source if not exists S with (connector='nexmark')", "stream s if-not-exists () with connector=nexmark");
     table.check("CREATE STREAM x.\"S t\" (\"A\" int)", "stream x.S t (A Integer)");
-    table.check("CREATE STREAM s (a int) WITH (connector = 'kafka') FORMAT PLAIN ENCODE JSON", "stream s (a Integer) with connector=kafka,format=json");
-    table.check("CREATE STREAM s (at timestamptz DEFAULT now() NOT NULL, b int)", "stream s (at TimestampTz not-null default now(), b Integer)");
+    table.check(
+        "CREATE STREAM s (a int) WITH (connector = 'kafka') FORMAT PLAIN ENCODE JSON",
+        "stream s (a Integer) with connector=kafka,format=json",
+    );
+    table.check(
+        "CREATE STREAM s (at timestamptz DEFAULT now() NOT NULL, b int)",
+        "stream s (at TimestampTz not-null default now(), b Integer)",
+    );
     table.check("CREATE STREAM s (a int PRIMARY KEY)", "0A000 17 a stream has no primary key: its rows are never changed");
     table.check("CREATE STREAM s (a int, WATERMARK FOR b AS b)", "42703 17 column \"b\" named in WATERMARK does not exist");
     table.check("CREATE STREAM s (p AS PROCTIME())", "0A000 20 computed columns are not supported");
-    table.check("CREATE STREAM s (p timestamptz DEFAULT PROCTIME())", "0A000 40 PROCTIME() is not supported: its value would not be a function of the inputs");
+    table.check(
+        "CREATE STREAM s (p timestamptz DEFAULT PROCTIME())",
+        "0A000 40 PROCTIME() is not supported: its value would not be a function of the inputs",
+    );
     table.check("CREATE STREAM s (a int) WITH (k = 1, K = 2)", "42601 38 option \"k\" is given more than once");
     table.check("CREATE STREAM s (a int", "42601 23 syntax error at end of input");
 }
@@ -185,7 +213,10 @@ fn tables() {
         "CREATE TABLE seller (id BIGINT PRIMARY KEY, name varchar(5) DEFAULT 'a b', v int DEFAULT 1 + 2 NOT NULL, w text NULL)",
         "table seller (id BigInt not-null, name Varchar(Some(5)) default 'a b', v Integer not-null default 1 + 2, w Text) key id",
     );
-    table.check("CREATE TABLE IF NOT EXISTS t (a int, b int, CONSTRAINT k PRIMARY KEY (b, A))", "table t if-not-exists (a Integer not-null, b Integer not-null) key b,a");
+    table.check(
+        "CREATE TABLE IF NOT EXISTS t (a int, b int, CONSTRAINT k PRIMARY KEY (b, A))",
+        "table t if-not-exists (a Integer not-null, b Integer not-null) key b,a",
+    );
     table.check("CREATE TABLE t AS SELECT * FROM s", "table t () as SELECT * FROM s");
     table.check("CREATE TABLE t (x, y) AS SELECT 1, 2", "table t () as SELECT * FROM (SELECT 1, 2) AS \"t\" (\"x\", \"y\")");
     table.check("CREATE TABLE t (a int UNIQUE)", "0A000 23 UNIQUE constraints are not supported");
@@ -203,19 +234,59 @@ fn tables() {
 fn types() {
     let mut table = Table::default();
     let columns = [
-        ("boolean", "Boolean"), ("bool", "Boolean"), ("int2", "SmallInt"), ("smallint", "SmallInt"), ("int", "Integer"), ("int4", "Integer"),
-        ("integer", "Integer"), ("int8", "BigInt"), ("bigint", "BigInt"), ("float4", "Real"), ("real", "Real"), ("float8", "Double"),
-        ("double precision", "Double"), ("double", "Double"), ("float", "Double"), ("float(24)", "Real"), ("numeric", "Numeric(None)"),
-        ("numeric(5)", "Numeric(Some((5, 0)))"), ("decimal(38,10)", "Numeric(Some((38, 10)))"), ("dec", "Numeric(None)"), ("text", "Text"),
-        ("string", "Text"), ("varchar", "Varchar(None)"), ("character varying(7)", "Varchar(Some(7))"), ("char(3)", "Char(3)"), ("char", "Char(1)"),
-        ("\"char\"", "Char(1)"), ("name", "Text"), ("bytea", "Bytea"), ("varbinary", "Bytea"), ("date", "Date"), ("time", "Time"),
-        ("timestamp", "Timestamp"), ("timestamp(3)", "Timestamp"), ("timestamp without time zone", "Timestamp"),
-        ("timestamp(6) with time zone", "TimestampTz"), ("timestamptz", "TimestampTz"), ("timestamp_ltz(3)", "TimestampTz"),
-        ("interval", "Interval"), ("uuid", "Uuid"), ("json", "Json"), ("jsonb", "Jsonb"), ("int[]", "Array(Integer)"),
-        ("text[][]", "Array(Array(Text))"), ("int array", "Array(Integer)"), ("ARRAY<INT>", "Array(Integer)"),
+        ("boolean", "Boolean"),
+        ("bool", "Boolean"),
+        ("int2", "SmallInt"),
+        ("smallint", "SmallInt"),
+        ("int", "Integer"),
+        ("int4", "Integer"),
+        ("integer", "Integer"),
+        ("int8", "BigInt"),
+        ("bigint", "BigInt"),
+        ("float4", "Real"),
+        ("real", "Real"),
+        ("float8", "Double"),
+        ("double precision", "Double"),
+        ("double", "Double"),
+        ("float", "Double"),
+        ("float(24)", "Real"),
+        ("numeric", "Numeric(None)"),
+        ("numeric(5)", "Numeric(Some((5, 0)))"),
+        ("decimal(38,10)", "Numeric(Some((38, 10)))"),
+        ("dec", "Numeric(None)"),
+        ("text", "Text"),
+        ("string", "Text"),
+        ("varchar", "Varchar(None)"),
+        ("character varying(7)", "Varchar(Some(7))"),
+        ("char(3)", "Char(3)"),
+        ("char", "Char(1)"),
+        ("\"char\"", "Char(1)"),
+        ("name", "Text"),
+        ("bytea", "Bytea"),
+        ("varbinary", "Bytea"),
+        ("date", "Date"),
+        ("time", "Time"),
+        ("timestamp", "Timestamp"),
+        ("timestamp(3)", "Timestamp"),
+        ("timestamp without time zone", "Timestamp"),
+        ("timestamp(6) with time zone", "TimestampTz"),
+        ("timestamptz", "TimestampTz"),
+        ("timestamp_ltz(3)", "TimestampTz"),
+        ("interval", "Interval"),
+        ("uuid", "Uuid"),
+        ("json", "Json"),
+        ("jsonb", "Jsonb"),
+        ("int[]", "Array(Integer)"),
+        ("text[][]", "Array(Array(Text))"),
+        ("int array", "Array(Integer)"),
+        ("ARRAY<INT>", "Array(Integer)"),
         ("ARRAY<ARRAY<varchar(2)>>", "Array(Array(Varchar(Some(2))))"),
-        ("STRUCT<a INT, b TEXT>", "Struct([(\"a\", Integer), (\"b\", Text)])"), ("ROW(a INT)", "Struct([(\"a\", Integer)])"),
-        ("ROW<A ARRAY<STRUCT<b int[]>>, c ROW(d date)[]>", "Struct([(\"a\", Array(Struct([(\"b\", Array(Integer))]))), (\"c\", Array(Struct([(\"d\", Date)])))])"),
+        ("STRUCT<a INT, b TEXT>", "Struct([(\"a\", Integer), (\"b\", Text)])"),
+        ("ROW(a INT)", "Struct([(\"a\", Integer)])"),
+        (
+            "ROW<A ARRAY<STRUCT<b int[]>>, c ROW(d date)[]>",
+            "Struct([(\"a\", Array(Struct([(\"b\", Array(Integer))]))), (\"c\", Array(Struct([(\"d\", Date)])))])",
+        ),
     ];
     for (declared, expected) in columns {
         table.check(&format!("CREATE TABLE t (c {declared}, d int)"), &format!("table t (c {expected}, d Integer)"));
@@ -242,9 +313,18 @@ fn views_and_sinks() {
     table.check("CREATE MATERIALIZED VIEW v AS SELECT 1 FROM t EMIT ON WINDOW CLOSE", "0A000 8 EMIT ON WINDOW CLOSE is not supported yet");
     table.check("SELECT 1 FROM t EMIT ON WINDOW CLOSE", "0A000 1 EMIT ON WINDOW CLOSE is not supported yet");
     table.check("CREATE SINK s FROM v WITH (connector = 'blackhole')", "sink s with connector=blackhole as [SELECT * FROM v]");
-    table.check("CREATE SINK s AS SELECT a FROM v WITH (connector = 'file', path = 'x') FORMAT PLAIN ENCODE CSV", "sink s with connector=file,format=csv,path=x as [SELECT a FROM v]");
-    table.check("CREATE SINK s WITH (a = 1) AS WITH x AS (SELECT 1) SELECT * FROM x", "sink s with a=1 as [WITH x AS (SELECT 1) SELECT * FROM x]");
-    table.check("CREATE SINK s AS WITH x AS (SELECT 1) SELECT * FROM x WITH (a = 1)", "sink s with a=1 as [WITH x AS (SELECT 1) SELECT * FROM x]");
+    table.check(
+        "CREATE SINK s AS SELECT a FROM v WITH (connector = 'file', path = 'x') FORMAT PLAIN ENCODE CSV",
+        "sink s with connector=file,format=csv,path=x as [SELECT a FROM v]",
+    );
+    table.check(
+        "CREATE SINK s WITH (a = 1) AS WITH x AS (SELECT 1) SELECT * FROM x",
+        "sink s with a=1 as [WITH x AS (SELECT 1) SELECT * FROM x]",
+    );
+    table.check(
+        "CREATE SINK s AS WITH x AS (SELECT 1) SELECT * FROM x WITH (a = 1)",
+        "sink s with a=1 as [WITH x AS (SELECT 1) SELECT * FROM x]",
+    );
     table.check("CREATE SCHEMA IF NOT EXISTS S", "schema s if-not-exists");
     table.check("CREATE VIEW v AS SELECT FROM )", "42601 30 syntax error at or near \")\"");
 }
@@ -256,10 +336,17 @@ fn functions() {
         "CREATE FUNCTION count_char(s text, c varchar(1)) RETURNS bigint LANGUAGE SQL IMMUTABLE AS $$ SELECT length(s) - length(replace(s, c, '')) $$",
         "function count_char (s:Text,c:Varchar(Some(1))) BigInt = length(s) - length(replace(s, c, ''))",
     );
-    table.check("CREATE OR REPLACE FUNCTION f(double precision, int) RETURNS int RETURN $1 + $2", "function f or-replace (:Double,:Integer) Integer = $1 + $2");
-    table.check("CREATE FUNCTION f(date date) RETURNS date LANGUAGE sql STRICT AS 'SELECT date + 1 AS x;'", "function f (date:Date) Date = CASE WHEN \"date\" IS NULL THEN NULL ELSE date + 1 END");
+    table.check(
+        "CREATE OR REPLACE FUNCTION f(double precision, int) RETURNS int RETURN $1 + $2",
+        "function f or-replace (:Double,:Integer) Integer = $1 + $2",
+    );
+    table.check(
+        "CREATE FUNCTION f(date date) RETURNS date LANGUAGE sql STRICT AS 'SELECT date + 1 AS x;'",
+        "function f (date:Date) Date = CASE WHEN \"date\" IS NULL THEN NULL ELSE date + 1 END",
+    );
     table.check("CREATE FUNCTION f() RETURNS int AS 'SELECT 1' LANGUAGE 'sql' VOLATILE", "function f () Integer = 1");
-    table.check("CREATE FUNCTION f(a int) RETURNS int LANGUAGE plpgsql AS 'BEGIN RETURN 1; END'", "0A000 17 only LANGUAGE SQL is supported");
+    table
+        .check("CREATE FUNCTION f(a int) RETURNS int LANGUAGE plpgsql AS 'BEGIN RETURN 1; END'", "0A000 17 only LANGUAGE SQL is supported");
     table.check("CREATE FUNCTION f(a int) RETURNS int LANGUAGE javascript AS 'SELECT 1'", "0A000 17 only LANGUAGE SQL is supported");
     table.check("CREATE FUNCTION f(a int) RETURNS int AS 'SELECT a FROM t'", "0A000 38 the body of a SQL function must be one expression");
     table.check("CREATE FUNCTION f(a int) RETURNS int", "42P13 17 function \"f\" has no body");
@@ -274,8 +361,14 @@ fn drops_and_comments() {
     table.check("DROP SINK s; DROP FUNCTION f(int, text); DROP SCHEMA x", "drop Sink s ; drop Function f ; drop Schema x");
     table.check("DROP INDEX i", "0A000 6 DROP INDEX is not supported");
     table.check("DROP TABLE t CASCADE x", "42601 22 syntax error at or near \"x\"");
-    table.check("COMMENT ON TABLE t IS 'it''s'", "Comment { kind: Table, name: Name { schema: None, name: \"t\" }, column: None, comment: Some(\"it's\") }");
-    table.check("COMMENT ON COLUMN s.t.C IS NULL", "Comment { kind: Table, name: Name { schema: Some(\"s\"), name: \"t\" }, column: Some(\"c\"), comment: None }");
+    table.check(
+        "COMMENT ON TABLE t IS 'it''s'",
+        "Comment { kind: Table, name: Name { schema: None, name: \"t\" }, column: None, comment: Some(\"it's\") }",
+    );
+    table.check(
+        "COMMENT ON COLUMN s.t.C IS NULL",
+        "Comment { kind: Table, name: Name { schema: Some(\"s\"), name: \"t\" }, column: Some(\"c\"), comment: None }",
+    );
 }
 
 #[test]
@@ -289,15 +382,22 @@ fn writes() {
         "INSERT INTO t VALUES (1, 2) ON CONFLICT (a) DO UPDATE SET b = excluded.b, c = t.c + 1 WHERE t.b <> excluded.b",
         "insert t () VALUES (1, 2) on (a) set b = excluded.b, c = t.c + 1 where t.b <> excluded.b",
     );
-    table.check("INSERT INTO t VALUES (1) ON CONFLICT DO UPDATE SET a = 1", "42601 1 ON CONFLICT DO UPDATE requires the columns of the key");
+    table
+        .check("INSERT INTO t VALUES (1) ON CONFLICT DO UPDATE SET a = 1", "42601 1 ON CONFLICT DO UPDATE requires the columns of the key");
     table.check("INSERT t VALUES (1)", "42601 8 syntax error at or near \"t\"");
     table.check("UPDATE t SET a = a + 1, (b, c) = (1, 2)", "update t set a = a + 1, b = 1, c = 2");
-    table.check("UPDATE t AS x SET a = u.a FROM u JOIN w ON true WHERE x.k = u.k RETURNING x.*", "update t as x set a = u.a from u JOIN w ON true where x.k = u.k returning x.*");
+    table.check(
+        "UPDATE t AS x SET a = u.a FROM u JOIN w ON true WHERE x.k = u.k RETURNING x.*",
+        "update t as x set a = u.a from u JOIN w ON true where x.k = u.k returning x.*",
+    );
     table.check("UPDATE t SET a = 1, a = 2", "42601 1 multiple assignments to same column \"a\"");
     table.check("DELETE FROM t", "delete t");
     table.check("DELETE FROM t x USING u, w WHERE x.a = u.a RETURNING a", "delete t as x using u, w where x.a = u.a returning a");
     table.check("TRUNCATE TABLE t; TRUNCATE t", "delete t ; delete t");
-    table.check("WITH x AS (INSERT INTO t VALUES (1) RETURNING a) SELECT * FROM x", "0A000 12 statements that write are not supported in WITH or as a query");
+    table.check(
+        "WITH x AS (INSERT INTO t VALUES (1) RETURNING a) SELECT * FROM x",
+        "0A000 12 statements that write are not supported in WITH or as a query",
+    );
 }
 
 #[test]
@@ -305,14 +405,23 @@ fn copies() {
     let mut table = Table::default();
     let text = "Text '\\t' \"\\\\N\" \"\"";
     table.check("COPY t FROM STDIN", &format!("copy-in t () {text}"));
-    table.check("COPY s.t (a, B) FROM stdin WITH (FORMAT csv, HEADER, DELIMITER ';', NULL 'x')", "copy-in s.t (a,b) Csv ';' header \"x\" \"\"");
-    table.check("COPY t FROM STDIN (FORMAT 'csv', HEADER false, QUOTE '''', ESCAPE E'\\\\', ENCODING 'UTF8')", "copy-in t () Csv ',' \"\" '\\");
+    table.check(
+        "COPY s.t (a, B) FROM stdin WITH (FORMAT csv, HEADER, DELIMITER ';', NULL 'x')",
+        "copy-in s.t (a,b) Csv ';' header \"x\" \"\"",
+    );
+    table.check(
+        "COPY t FROM STDIN (FORMAT 'csv', HEADER false, QUOTE '''', ESCAPE E'\\\\', ENCODING 'UTF8')",
+        "copy-in t () Csv ',' \"\" '\\",
+    );
     table.check("COPY t FROM STDIN CSV HEADER DELIMITER AS '|' NULL AS ''", "copy-in t () Csv '|' header \"\" \"\"");
     table.check("COPY t FROM STDIN WITH DELIMITER E'\\t' NULL 'NULL'", "copy-in t () Text '\\t' \"NULL\" \"\"");
     table.check("COPY t (a) TO STDOUT", &format!("copy-out SELECT \"a\" FROM t {text}"));
     table.check("COPY (SELECT 1) TO STDOUT WITH (FORMAT binary)", "copy-out SELECT 1 Binary '\\t' \"\\\\N\" \"\"");
     table.check("COPY (SUBSCRIBE v) TO STDOUT", &format!("copy-out subscribe SELECT * FROM v {text}"));
-    table.check("COPY (SUBSCRIBE TO (SELECT 1) WITH (SNAPSHOT = false, PROGRESS)) TO STDOUT CSV", "copy-out subscribe SELECT 1 no-snapshot progress Csv ',' \"\" \"\"");
+    table.check(
+        "COPY (SUBSCRIBE TO (SELECT 1) WITH (SNAPSHOT = false, PROGRESS)) TO STDOUT CSV",
+        "copy-out subscribe SELECT 1 no-snapshot progress Csv ',' \"\" \"\"",
+    );
     table.check("COPY t FROM '/etc/passwd'", "0A000 13 COPY with a file on the server is not supported");
     table.check("COPY t FROM STDIN (FORMAT xml)", "22023 20 COPY format \"xml\" not recognized");
     table.check("COPY t FROM STDIN (DELIMITER 'ab')", "22023 30 COPY delimiter must be a single one-byte character");
@@ -322,8 +431,14 @@ fn copies() {
 #[test]
 fn sessions() {
     let mut table = Table::default();
-    table.check("SUBSCRIBE v; SUBSCRIBE TO public.v WITH (SNAPSHOT = false)", "subscribe SELECT * FROM v ; subscribe SELECT * FROM public.v no-snapshot");
-    table.check("EXPLAIN SELECT 1; EXPLAIN ANALYZE VERBOSE SELECT 1; EXPLAIN (ANALYZE, COSTS off) SELECT 1", "explain query SELECT 1 ; explain analyze query SELECT 1 ; explain analyze query SELECT 1");
+    table.check(
+        "SUBSCRIBE v; SUBSCRIBE TO public.v WITH (SNAPSHOT = false)",
+        "subscribe SELECT * FROM v ; subscribe SELECT * FROM public.v no-snapshot",
+    );
+    table.check(
+        "EXPLAIN SELECT 1; EXPLAIN ANALYZE VERBOSE SELECT 1; EXPLAIN (ANALYZE, COSTS off) SELECT 1",
+        "explain query SELECT 1 ; explain analyze query SELECT 1 ; explain analyze query SELECT 1",
+    );
     table.check("EXPLAIN (SELECT 1)", "explain query (SELECT 1)");
     table.check("EXPLAIN CREATE MATERIALIZED VIEW v AS SELECT 1", "explain view v materialized as [SELECT 1]");
     table.check("EXPLAIN ANALYZE MATERIALIZED VIEW v", "explain analyze view v");
@@ -337,9 +452,18 @@ fn sessions() {
     table.check("SET TIME ZONE LOCAL", &set("timezone", "None", false));
     table.check("SET NAMES 'UTF8'", &set("client_encoding", "Some(\"UTF8\")", false));
     table.check("RESET ALL", &set("all", "None", false));
-    table.check("SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY; DISCARD ALL; UNLISTEN *", "NoEffect { tag: \"SET\" } ; NoEffect { tag: \"DISCARD ALL\" } ; NoEffect { tag: \"UNLISTEN\" }");
-    table.check("BEGIN; START TRANSACTION READ ONLY, ISOLATION LEVEL REPEATABLE READ", "Begin { read_only: false } ; Begin { read_only: true }");
-    table.check("begin isolation level read committed; COMMIT WORK; END; ROLLBACK TRANSACTION; ABORT", "Begin { read_only: false } ; Commit ; Commit ; Rollback ; Rollback");
+    table.check(
+        "SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY; DISCARD ALL; UNLISTEN *",
+        "NoEffect { tag: \"SET\" } ; NoEffect { tag: \"DISCARD ALL\" } ; NoEffect { tag: \"UNLISTEN\" }",
+    );
+    table.check(
+        "BEGIN; START TRANSACTION READ ONLY, ISOLATION LEVEL REPEATABLE READ",
+        "Begin { read_only: false } ; Begin { read_only: true }",
+    );
+    table.check(
+        "begin isolation level read committed; COMMIT WORK; END; ROLLBACK TRANSACTION; ABORT",
+        "Begin { read_only: false } ; Commit ; Commit ; Rollback ; Rollback",
+    );
     table.check("BEGIN ISOLATION LEVEL SERIALIZABLE", "0A000 7 isolation level SERIALIZABLE is not supported yet");
     table.check("ROLLBACK TO s", "0A000 10 ROLLBACK TO is not supported");
     table.check("SHOW STREAMS; SHOW SOURCES; SHOW MATERIALIZED VIEWS; SHOW JOBS", "ShowObjects { what: Streams } ; ShowObjects { what: Streams } ; ShowObjects { what: MaterializedViews } ; ShowObjects { what: Jobs }");
@@ -357,7 +481,10 @@ fn sessions() {
 #[test]
 fn queries() {
     let mut table = Table::default();
-    table.check("SELECT 1; VALUES (1), (2); WITH a AS (SELECT 1) SELECT * FROM a; (SELECT 1) UNION ALL SELECT 2", "query SELECT 1 ; query VALUES (1), (2) ; query WITH a AS (SELECT 1) SELECT * FROM a ; query (SELECT 1) UNION ALL SELECT 2");
+    table.check(
+        "SELECT 1; VALUES (1), (2); WITH a AS (SELECT 1) SELECT * FROM a; (SELECT 1) UNION ALL SELECT 2",
+        "query SELECT 1 ; query VALUES (1), (2) ; query WITH a AS (SELECT 1) SELECT * FROM a ; query (SELECT 1) UNION ALL SELECT 2",
+    );
     table.check("TABLE \"T\" ORDER BY a", "query SELECT * FROM \"T\" ORDER BY a");
     table.check("SELECT 1 WHERE EXISTS (TABLE t) UNION TABLE s.u", "query SELECT 1 WHERE EXISTS (SELECT * FROM t) UNION SELECT * FROM s.u");
     table.check("SELECT 2 ^ 3", "query SELECT power(CAST(2 AS DOUBLE), CAST(3 AS DOUBLE))");
