@@ -53,7 +53,7 @@ pub struct Object {
     /// What it is.
     pub definition: Definition,
     /// The epoch it was created at: it has seen everything its inputs kept up to then, and all that came after.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_zero")]
     pub since: u64,
     /// What it reads; it cannot outlive any of these.
     pub depends_on: Vec<ObjectId>,
@@ -149,4 +149,8 @@ impl Object {
             Definition::Errors { .. } => ObjectKind::Errors,
         }
     }
+}
+
+fn is_zero(epoch: &u64) -> bool {
+    *epoch == 0
 }

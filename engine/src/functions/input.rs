@@ -40,7 +40,8 @@ impl ScalarUDFImpl for TextInput {
 
     fn return_field_from_args(&self, arguments: ReturnFieldArgs<'_>) -> Result<FieldRef> {
         let sql_type = target(arguments.scalar_arguments.get(1).copied().flatten())?;
-        Ok(Arc::new(sql_type.field(NAME, true)))
+        // Without the SQL type in its metadata: the rows of VALUES must agree, and NULL has none.
+        Ok(Arc::new(Field::new(NAME, sql_type.arrow(), true)))
     }
 
     fn invoke_with_args(&self, arguments: ScalarFunctionArgs) -> Result<ColumnarValue> {

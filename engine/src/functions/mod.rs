@@ -6,9 +6,7 @@
 
 mod accumulators;
 pub mod aggregate;
-pub mod arithmetic;
 pub mod big;
-pub mod coercion;
 pub mod counts;
 pub mod extremes;
 pub mod float_sum;

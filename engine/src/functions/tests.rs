@@ -160,7 +160,7 @@ async fn integers_do_not_wrap() {
     let context = session(&rows(10, 1), 1);
     let checked = |sql: &str| {
         let (context, sql) = (context.clone(), sql.to_string());
-        context.add_analyzer_rule(Arc::new(super::arithmetic::CheckedArithmetic));
+        context.add_analyzer_rule(Arc::new(crate::plan::arithmetic::CheckedArithmetic));
         async move { result(&context, &sql).await }
     };
     for expression in ["m + v", "m * 2", "0 - m - 2", "- (0 - m - 1)", "sum(v) FILTER (WHERE m + v > 0)", "max(m * v)"] {

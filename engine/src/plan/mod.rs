@@ -3,8 +3,10 @@
 //! A [`Plan`] is a small closed tree in which every reference to a column is an index. Expressions live in [`Map`] alone;
 //! the stateful nodes refer to columns of their input, so that a kernel never evaluates SQL.
 
+pub mod arithmetic;
 mod assignment;
 pub mod canonical;
+pub mod coercion;
 pub mod dialect;
 pub mod dml;
 pub mod explain;

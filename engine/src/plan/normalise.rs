@@ -161,8 +161,9 @@ fn rewrite_expr(expr: &mut Expr) -> Result<(), Refusal> {
         }
         Expr::Function(_) => windows::rewrite_call(expr)?,
         Expr::Cast { .. } => read_literal(expr),
-        Expr::Value(ast::ValueWithSpan { value: ast::Value::Number(number, _), .. }) if !fits_numeric(number) => {
-            *expr = as_double(take(expr))
+        Expr::Value(ast::ValueWithSpan { value: ast::Value::Number(number, _), .. }) if number.contains(['e', 'E']) => {
+            // NUMERIC as we have it holds few of these; as text the double is exact.
+            *expr = as_double(Expr::value(ast::Value::SingleQuotedString(number.clone())));
         }
         _ => {}
     }
@@ -187,13 +188,6 @@ fn read_literal(expr: &mut Expr) {
 pub(super) fn read_as(text: &str, sql_type: &SqlType) -> Expr {
     let literal = |text: &str| Expr::value(ast::Value::SingleQuotedString(text.into()));
     call(crate::functions::input::NAME, [literal(text), literal(&sql_type.to_string())])
-}
-
-/// Whether a number without a type fits NUMERIC as we have it; a larger one is double precision.
-fn fits_numeric(number: &str) -> bool {
-    let Some((digits, exponent)) = number.split_once(['e', 'E']) else { return true };
-    let n_fraction = digits.split_once('.').map_or(0, |(_, fraction)| fraction.len() as i64);
-    exponent.parse::<i64>().is_ok_and(|exponent| (0..=38).contains(&(n_fraction - exponent).max(0)) && exponent + digits.len() as i64 <= 38)
 }
 
 /// Postgres has `^` for double precision; DataFusion's power of integers would be an integer that can overflow.

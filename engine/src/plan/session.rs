@@ -40,8 +40,8 @@ use datafusion::sql::sqlparser::ast;
 
 use crate::Result;
 use crate::functions::UNSOUND_OPTIMIZER_RULE;
-use crate::functions::arithmetic::CheckedArithmetic;
-use crate::functions::coercion::NumericsBesideDoubles;
+use crate::plan::arithmetic::CheckedArithmetic;
+use crate::plan::coercion::NumericsBesideDoubles;
 
 /// Rows per batch in batch runs.
 pub const BATCH_ROWS: usize = 8192;
