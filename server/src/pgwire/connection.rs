@@ -140,7 +140,9 @@ impl Client {
 
     /// Serves one message; false when the client says goodbye.
     async fn next_message(&mut self) -> Result<bool, Fault> {
-        self.output.flush().await?;
+        if self.prepared.may_answer() {
+            self.output.flush().await?;
+        }
         let message = tokio::select! {
             message = self.input.next() => message?,
             fault = self.interrupt.shutdown() => return Err(fault),

@@ -28,6 +28,16 @@ pub struct Prepared {
     portals: HashMap<String, Portal>,
     /// After an error: everything is skipped up to Sync.
     skipping: bool,
+    /// Statements have run that only Sync will commit.
+    awaits_sync: bool,
+}
+
+impl Prepared {
+    /// False while an answer would acknowledge what is not committed yet: `COPY 3` leaves with Sync's ReadyForQuery, as in
+    /// Postgres. An error may leave at once, and what a client asks for with Flush.
+    pub(super) fn may_answer(&self) -> bool {
+        !self.awaits_sync || self.skipping
+    }
 }
 
 /// A statement bound.
@@ -47,6 +57,7 @@ impl Client {
         if self.prepared.skipping {
             return Ok(());
         }
+        self.prepared.awaits_sync = true;
         // Statements up to Sync are atomic together, as Postgres has it.
         self.session.begin_message(usize::MAX);
         let served = match message {
@@ -67,7 +78,7 @@ impl Client {
             true => Ok(()),
             false => self.session.end_message().await.map_err(Fault::Statement),
         };
-        self.prepared.skipping = false;
+        (self.prepared.skipping, self.prepared.awaits_sync) = (false, false);
         self.report(ended)?;
         self.ready();
         Ok(())
