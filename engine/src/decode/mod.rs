@@ -118,6 +118,8 @@ pub struct CsvOptions {
     pub nulls: Vec<String>,
     /// What the first line is.
     pub header: CsvHeader,
+    /// A line `\.` is the end of the data, as COPY has it.
+    pub ends_at_marker: bool,
 }
 
 /// What the first line of CSV is.
@@ -133,7 +135,7 @@ pub enum CsvHeader {
 
 impl Default for CsvOptions {
     fn default() -> Self {
-        Self { delimiter: b',', quote: b'"', escape: b'"', nulls: vec![String::new()], header: CsvHeader::Absent }
+        Self { delimiter: b',', quote: b'"', escape: b'"', nulls: vec![String::new()], header: CsvHeader::Absent, ends_at_marker: false }
     }
 }
 
@@ -153,6 +155,7 @@ impl Format {
                 escape: byte(copy.escape, "escape")?,
                 nulls: vec![copy.null.clone()],
                 header: if copy.header { CsvHeader::Skipped } else { CsvHeader::Absent },
+                ends_at_marker: true,
             })),
             CopyKind::Binary => Err(Error::unsupported("COPY FROM in binary format is not supported", "use FORMAT text or csv")),
         }
@@ -176,6 +179,7 @@ pub struct Decoder {
     line: Option<u64>,
     source: Option<String>,
     ended: bool,
+    ends_at_marker: bool,
 }
 
 #[derive(Debug)]
@@ -188,6 +192,7 @@ impl Decoder {
     /// A decoder of rows with these columns.
     pub fn new(format: &Format, columns: &[Column]) -> Result<Self> {
         let rows = RowBuffer::new(columns);
+        let ends_at_marker = matches!(format, Format::Csv(csv) if csv.ends_at_marker);
         let layout = match format {
             Format::Ndjson => Layout::Ndjson,
             Format::Csv(options) => Layout::Delimited(Delimited::csv(options, rows.n_columns())?),
@@ -210,6 +215,7 @@ impl Decoder {
             line: Some(1),
             source: None,
             ended: false,
+            ends_at_marker,
         })
     }
 
@@ -311,6 +317,10 @@ impl Decoder {
 
     /// A record whose last bytes are `end`. True when it was a row or a failure.
     fn complete(&mut self, end: &[u8]) -> Result<bool> {
+        if self.ends_at_marker && self.partial.is_empty() && end.trim_ascii_end() == b"\\." {
+            self.ended = true;
+            return Ok(false);
+        }
         if self.partial.is_empty() {
             let result = self.record(end);
             self.advance(end, end.len());

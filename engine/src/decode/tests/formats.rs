@@ -64,8 +64,14 @@ line 11, byte 58 [22P04] unterminated CSV quoted field"
 
 #[test]
 fn csv_by_name_with_other_characters() {
-    let options =
-        CsvOptions { delimiter: b';', quote: b'\'', escape: b'\\', nulls: vec!["NA".into(), "-".into()], header: CsvHeader::Names };
+    let options = CsvOptions {
+        delimiter: b';',
+        quote: b'\'',
+        escape: b'\\',
+        nulls: vec!["NA".into(), "-".into()],
+        header: CsvHeader::Names,
+        ends_at_marker: false,
+    };
     let text = "\u{feff}b;more;A\n'it\\'s';1;5\nNA;;-\n'NA';x;6\n";
     assert_eq!(script(&Format::Csv(options.clone()), &two_columns(), text), "5|it's\nNULL|NULL\n6|NA");
     // A column that the header leaves out is null.

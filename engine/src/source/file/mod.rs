@@ -147,6 +147,7 @@ fn csv_options(options: &Options, extension: &str) -> Result<CsvOptions> {
         escape: quote,
         nulls: options.text("null").unwrap_or_default().split('|').map(str::to_owned).collect(),
         header: if header { CsvHeader::Names } else { CsvHeader::Absent },
+        ends_at_marker: false,
     })
 }
 
