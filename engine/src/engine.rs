@@ -191,8 +191,12 @@ fn open(config: Config) -> Result<Engine> {
     let folder = folder.clone();
     let store = url.open()?;
     let lock = DataLock::acquire(&folder)?;
-    let runtime =
-        tokio::runtime::Builder::new_multi_thread().worker_threads(config.n_workers.max(2)).thread_name("query").enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .thread_stack_size(16 << 20)
+        .worker_threads(config.n_workers.max(2))
+        .thread_name("query")
+        .enable_all()
+        .build()?;
     let catalog_log = runtime.block_on(CatalogLog::open(store))?;
     let (log, replay) = Log::open(&folder.join("log"))?;
     let shared = Shared {

