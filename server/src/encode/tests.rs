@@ -83,7 +83,7 @@ fn numerics_keep_their_scale() {
     assert_eq!(plain(decimal(vec![7, 0], 10, -3)), ["7000", "0"]);
     let unscaled = SqlType::Numeric(None).field("c", true);
     let (precision, scale) = catalog::types::NUMERIC_DEFAULT;
-    let unscaled_values = decimal(vec![15000_000000, 10000_000000, 1, -25000_000000_0], precision, scale);
+    let unscaled_values = decimal(vec![15000_000000, 10000_000000, 1, -250000_000000], precision, scale);
     assert_eq!(texts(&unscaled, unscaled_values), ["1.5", "1", "0.0000000001", "-25"]);
 }
 
