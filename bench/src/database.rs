@@ -1,8 +1,9 @@
 //! An engine in this process, on a data folder that goes with it.
 
 use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
 use engine::config::Config;
-use engine::plan::statement::Statement;
+use engine::plan::statement::{Parsed, Statement};
 use engine::{Engine, Error, Result};
 use futures::StreamExt;
 
@@ -53,6 +54,14 @@ impl Database {
             };
         }
         Ok(rows)
+    }
+
+    /// The columns of a query.
+    pub async fn schema(&self, sql: &str) -> Result<SchemaRef> {
+        match &self.engine.parse(sql)?.as_slice() {
+            [Parsed { statement: Statement::Query(query), .. }] => Ok(self.engine.query(query, None).await?.schema),
+            _ => Err(Error::internal("one query is asked for its columns")),
+        }
     }
 
     /// Stops the engine.

@@ -33,15 +33,15 @@ impl Line {
 }
 
 /// Everything, for a machine.
-pub fn to_json(n_events: u64, n_workers: usize, all_streams: Option<&Cost>, lines: &[Line]) -> Value {
+pub fn to_json(n_events: u64, n_workers: usize, generator: &Cost, lines: &[Line]) -> Value {
     let queries: Map<String, Value> = lines.iter().map(|line| (line.query.name.into(), line.to_json())).collect();
-    json!({ "events": n_events, "workers": n_workers, "generator": all_streams.map(Cost::to_json), "queries": queries })
+    json!({ "events": n_events, "workers": n_workers, "generator": generator.to_json(), "queries": queries })
 }
 
-/// The heads of the table; thousands of events are over the whole sequence, whichever streams a query reads.
+/// The heads of the table; thousands of events of all three kinds.
 pub const HEADS: &str = "\
-| query | sink: events/CPU-s | events/s | wall s | peak | view: events/CPU-s | events/s | peak | rows | generator: events/CPU-s | batch: events/CPU-s | events/s | peak | Feldera: events/CPU-s | sink ÷ Feldera |
-|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|";
+| query | sink: events/CPU-s | events/s | wall s | peak | view: events/CPU-s | events/s | peak | rows | batch: events/CPU-s | events/s | peak | Feldera: events/CPU-s | sink ÷ Feldera |
+|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|";
 
 /// One query as a row of the table, speeds in thousands, memory in megabytes.
 pub fn row(line: &Line) -> String {
@@ -56,7 +56,6 @@ pub fn row(line: &Line) -> String {
     let mut row =
         format!("| {} | {} | {} | {wall} | {}", line.query.name, per_cpu(Subject::Sink), per_second(Subject::Sink), peak(Subject::Sink));
     let _ = write!(row, " | {} | {} | {} | {rows}", per_cpu(Subject::View), per_second(Subject::View), peak(Subject::View));
-    let _ = write!(row, " | {}", per_cpu(Subject::Generator));
     let _ = write!(row, " | {} | {} | {}", per_cpu(Subject::Batch), per_second(Subject::Batch), peak(Subject::Batch));
     let _ = write!(row, " | {} | {times} |", cell(line.query.feldera));
     for (subject, outcome) in &line.outcomes {

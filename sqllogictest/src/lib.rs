@@ -6,8 +6,10 @@
 //! - [`connection`]: simple queries over the wire, reconnecting after a restart.
 //! - [`script`]: one `.slt` file from its first record to its last.
 //! - [`oracle`]: the second opinion: view = its query, over the runner's own copy of the inputs.
+//! - [`chaos`]: a server that is killed under writes.
 //! - [`coverage`]: which constructs the corpus covers, for `docs/testing.md`.
 
+pub mod chaos;
 pub mod connection;
 pub mod coverage;
 pub mod mode;

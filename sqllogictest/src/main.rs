@@ -1,9 +1,10 @@
-//! Runs single scripts: `cargo run --release -p thalweg-sqllogictest -- [--mode workers-2] files…`.
+//! Runs single scripts (`cargo run --release --bin thalweg-sqllogictest -- [--mode workers-2] files…`), and `./x chaos`.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
+use thalweg_sqllogictest::chaos::{self, Plan};
 use thalweg_sqllogictest::mode::Mode;
 use thalweg_sqllogictest::script::{self, Report};
 use thalweg_sqllogictest::server::Program;
@@ -19,10 +20,27 @@ struct CommandLine {
     files: Vec<PathBuf>,
 }
 
+/// Kill a server under writes, again and again: nothing acknowledged may be lost, nothing be there twice.
+#[derive(Debug, Parser)]
+struct ChaosCommandLine {
+    /// How often to kill it
+    #[arg(default_value_t = 20)]
+    kills: u32,
+    /// Decides what is written and when the server is killed; random when not given
+    #[arg(long)]
+    seed: Option<u64>,
+    /// Worker threads of the server
+    #[arg(long, default_value_t = 2)]
+    workers: usize,
+}
+
 fn main() -> ExitCode {
     // This executable is also the server that it starts.
     if std::env::args().nth(1).as_deref() == Some("serve") {
         return server::cli::run();
+    }
+    if std::env::args().nth(1).as_deref() == Some("chaos") {
+        return chaos(&ChaosCommandLine::parse_from(std::env::args().skip(1)));
     }
     let CommandLine { mode, files } = CommandLine::parse();
     let modes = if mode.is_empty() { Mode::ALL.to_vec() } else { mode };
@@ -45,6 +63,32 @@ fn main() -> ExitCode {
         }
     }
     if n_failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn chaos(line: &ChaosCommandLine) -> ExitCode {
+    let plan = Plan { n_kills: line.kills, seed: line.seed.unwrap_or_else(rand::random), n_workers: line.workers };
+    println!("chaos: seed {}, {} connections, {} workers", plan.seed, chaos::N_WRITERS, plan.n_workers);
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime starts");
+    let program = Program::from_environment(std::env::current_exe().expect("a running process has an executable"));
+    match runtime.block_on(chaos::run(program, plan, &|line| println!("{line}"))) {
+        Ok(report) => {
+            println!(
+                "{} kills: {} statements acknowledged, none lost, none done twice; of those in flight {} were done and {} not; {} rows; \
+                 {} comparisons of views, 0 differences",
+                report.n_kills,
+                report.n_acknowledged,
+                report.n_unanswered_done,
+                report.n_unanswered_not,
+                report.n_rows,
+                report.n_comparisons
+            );
+            ExitCode::SUCCESS
+        }
+        Err(failure) => {
+            println!("FAILED: {failure}");
+            ExitCode::FAILURE
+        }
+    }
 }
 
 fn parse_mode(name: &str) -> Result<Mode, String> {

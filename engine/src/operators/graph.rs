@@ -7,8 +7,10 @@ use arrow::array::RecordBatch;
 use catalog::ObjectId;
 
 use super::aggregate::AggregateKernel;
+use super::first_row::FirstRowKernel;
 use super::join::JoinKernel;
 use super::map::MapKernel;
+use super::placement::Placement;
 use super::top_n::TopNKernel;
 use super::union::UnionKernel;
 use super::unnest::UnnestKernel;
@@ -80,28 +82,24 @@ pub enum Route {
 
 /// Builds worker `worker`'s graph of `plan`. Fails where a kernel cannot be made of its plan.
 pub fn build(plan: &Plan, worker: usize, metrics: &[Arc<OperatorMetrics>]) -> Result<Graph> {
-    let mut graph = Graph { operators: Vec::new(), imports: plan.relations() };
-    add(plan, worker, metrics, &mut graph)?;
-    Ok(graph)
+    let imports = plan.relations();
+    let mut operators = Vec::new();
+    let mut placements: Vec<Placement> = Vec::new();
+    for (operator, metrics) in plan.operators().into_iter().zip(metrics) {
+        let of_inputs: Vec<&Placement> = operator.inputs.iter().map(|input| &placements[*input]).collect();
+        let routes: Vec<Route> = of_inputs.iter().enumerate().map(|(port, input)| route(operator.plan, port, input)).collect();
+        let placement = Placement::of(operator.plan, &of_inputs, &routes);
+        let inputs = operator.inputs.iter().zip(routes).map(|(from, route)| Input { from: *from, route }).collect();
+        operators.push(Operator { work: work(operator.plan, worker, &imports)?, inputs, metrics: Arc::clone(metrics) });
+        placements.push(placement);
+    }
+    Ok(Graph { operators, imports })
 }
 
 /// The names of `plan`'s operators in the order in which [`build`] numbers them.
 pub fn names(plan: &Plan) -> Vec<OperatorName> {
-    let mut names = Vec::new();
-    plan.visit(&mut |plan| names.push(OperatorName { label: plan.label(), maintenance: plan.maintenance() }));
-    names
-}
-
-fn add(plan: &Plan, worker: usize, metrics: &[Arc<OperatorMetrics>], graph: &mut Graph) -> Result<usize> {
-    let mut inputs = Vec::new();
-    for (port, input) in plan.inputs().into_iter().enumerate() {
-        let from = add(input, worker, metrics, graph)?;
-        inputs.push(Input { from, route: route(plan, port) });
-    }
-    let work = work(plan, worker, &graph.imports)?;
-    let index = graph.operators.len();
-    graph.operators.push(Operator { work, inputs, metrics: Arc::clone(&metrics[index]) });
-    Ok(index)
+    let name = |plan: &Plan| OperatorName { label: plan.label(), maintenance: plan.maintenance() };
+    plan.operators().iter().map(|operator| name(operator.plan)).collect()
 }
 
 fn work(plan: &Plan, worker: usize, imports: &[ObjectId]) -> Result<Work> {
@@ -120,7 +118,10 @@ fn work(plan: &Plan, worker: usize, imports: &[ObjectId]) -> Result<Work> {
             Work::Kernel(Box::new(kernel), initial)
         }
         Node::Join(join) => Work::Kernel(Box::new(JoinKernel::new(join)?), None),
-        Node::TopN(top) => Work::Kernel(Box::new(TopNKernel::new(top, top.input.append_only)?), None),
+        Node::TopN(top) => match FirstRowKernel::of(top, top.input.append_only, plan.schema.clone())? {
+            Some(kernel) => Work::Kernel(Box::new(kernel), None),
+            None => Work::Kernel(Box::new(TopNKernel::new(top, top.input.append_only)?), None),
+        },
         Node::Recompute(recompute) => {
             let shape = RecomputeShape {
                 inputs: recompute.inputs.iter().map(|input| input.schema.clone()).collect(),
@@ -132,20 +133,22 @@ fn work(plan: &Plan, worker: usize, imports: &[ObjectId]) -> Result<Work> {
     })
 }
 
-/// Rows reach a stateful operator sharded by what it keys its state on.
-fn route(plan: &Plan, port: usize) -> Route {
-    match &plan.node {
-        Node::Aggregate(aggregate) => by_key(&aggregate.keys),
-        Node::TopN(top) => by_key(&top.partition),
-        Node::Join(join) if port == 0 => by_key(&join.left_keys),
-        Node::Join(join) => by_key(&join.right_keys),
-        Node::Recompute(_) => Route::ToOne,
-        _ => Route::Local,
+/// How rows reach a stateful operator: sharded by what it keys its state on, and left where they are when they already are.
+fn route(plan: &Plan, port: usize, input: &Placement) -> Route {
+    let (keys, is_there) = match &plan.node {
+        Node::Aggregate(aggregate) => (&aggregate.keys, input.keeps_together(&aggregate.keys)),
+        Node::TopN(top) => (&top.partition, input.keeps_together(&top.partition)),
+        // The two sides meet only if both are placed by the hash of the very key.
+        Node::Join(join) if port == 0 => (&join.left_keys, input.is_by(&join.left_keys)),
+        Node::Join(join) => (&join.right_keys, input.is_by(&join.right_keys)),
+        Node::Recompute(_) => return Route::ToOne,
+        _ => return Route::Local,
+    };
+    match keys.as_slice() {
+        _ if is_there => Route::Local,
+        [] => Route::ToOne,
+        keys => Route::ByKey(keys.to_vec()),
     }
-}
-
-fn by_key(columns: &[usize]) -> Route {
-    if columns.is_empty() { Route::ToOne } else { Route::ByKey(columns.to_vec()) }
 }
 
 /// One step of a kernel, counted. The counters are exact: rows handed in, rows that came out, rows of state read.

@@ -8,15 +8,20 @@ pub mod aggregate;
 pub mod checked;
 pub mod columns;
 pub mod constant;
+mod equal_rows;
 pub mod evaluate;
+pub mod first_row;
 pub mod graph;
 pub mod join;
 mod join_matches;
 mod join_residual;
+mod kept_rows;
+mod keys;
 pub mod map;
 #[cfg(test)]
 mod map_tests;
 mod ordered_rows;
+mod placement;
 pub mod recompute;
 #[cfg(test)]
 pub(crate) mod script;

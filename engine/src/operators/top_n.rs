@@ -48,8 +48,8 @@ impl TopNKernel {
         let field = |column: usize, options| SortField::new_with_options(input.field(column).data_type().clone(), options);
         let ascending = SortOptions { descending: false, nulls_first: false };
         let all_ascending = |columns: &mut dyn Iterator<Item = usize>| columns.map(|column| field(column, ascending)).collect();
-        let order = top.order.iter();
-        let order = order.map(|by| field(by.column, SortOptions { descending: by.descending, nulls_first: by.nulls_first }));
+        let order =
+            top.leading_order().iter().map(|by| field(by.column, SortOptions { descending: by.descending, nulls_first: by.nulls_first }));
         let row_encoding = RowConverter::new(all_ascending(&mut (0..input.fields().len())))?;
         Ok(Self {
             partition_encoding: RowConverter::new(all_ascending(&mut top.partition.iter().copied()))?,
@@ -57,7 +57,7 @@ impl TopNKernel {
             row_parser: row_encoding.parser(),
             row_encoding,
             partition_columns: top.partition.clone(),
-            order_columns: top.order.iter().map(|by| by.column).collect(),
+            order_columns: top.leading_order().iter().map(|by| by.column).collect(),
             skip: i64::try_from(top.skip).unwrap_or(i64::MAX),
             fetch: i64::try_from(top.fetch).unwrap_or(i64::MAX),
             with_row_number: top.with_row_number,

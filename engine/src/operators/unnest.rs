@@ -8,6 +8,7 @@ use arrow::array::{Array, ArrayRef, ListArray, RecordBatch, RecordBatchOptions, 
 use arrow::compute::{cast, take};
 use arrow::datatypes::{DataType, SchemaRef};
 
+use super::equal_rows::EqualRows;
 use super::{Kernel, Output};
 use crate::plan::{Unnest, UnnestColumn};
 use crate::{ChangeBatch, Epoch, Error, Result};
@@ -18,13 +19,20 @@ pub struct UnnestKernel {
     output: Vec<UnnestColumn>,
     preserve_nulls: bool,
     schema: SchemaRef,
+    equal_rows: EqualRows,
 }
 
 impl UnnestKernel {
     /// `schema` is the output's.
     pub fn new(unnest: &Unnest, schema: SchemaRef) -> Self {
         let Unnest { list_columns, output, preserve_nulls, .. } = unnest;
-        Self { list_columns: list_columns.clone(), output: output.clone(), preserve_nulls: *preserve_nulls, schema }
+        Self {
+            list_columns: list_columns.clone(),
+            output: output.clone(),
+            preserve_nulls: *preserve_nulls,
+            schema,
+            equal_rows: EqualRows::default(),
+        }
     }
 
     fn unnest(&self, changes: &ChangeBatch) -> Result<ChangeBatch> {
@@ -48,6 +56,20 @@ impl UnnestKernel {
         let weights = weights.map(|weights| weights.as_primitive::<arrow::datatypes::Int64Type>().clone());
         let options = RecordBatchOptions::new().with_row_count(Some(expanded.rows.len()));
         Ok(ChangeBatch::with_weights(RecordBatch::try_new_with_options(self.schema.clone(), columns, &options)?, weights))
+    }
+
+    /// The changes with equal rows merged, where one list is exploded and that pays.
+    fn merged(&mut self, changes: &ChangeBatch) -> Result<Option<ChangeBatch>> {
+        let [list] = self.list_columns[..] else { return Ok(None) };
+        let kept = |column: &UnnestColumn| match column {
+            UnnestColumn::Kept(column) | UnnestColumn::Field(column, _) => Some(*column),
+            UnnestColumn::Element(_) => None,
+        };
+        let kept: Vec<usize> = self.output.iter().filter_map(kept).collect();
+        match changes.column(list).as_list_opt() {
+            Some(elements) if changes.len() > 1 => self.equal_rows.merge(changes, &kept, elements),
+            _ => Ok(None),
+        }
     }
 
     /// Which input row, and which element of each list, an output row is made of.
@@ -75,6 +97,8 @@ impl Kernel for UnnestKernel {
         /// Input rows exploded at a time.
         const PIECE_ROWS: usize = 8192;
         for changes in inputs.iter().flatten() {
+            let merged = self.merged(changes)?;
+            let changes = merged.as_ref().unwrap_or(changes);
             for start in (0..changes.len()).step_by(PIECE_ROWS) {
                 let unnested = self.unnest(&changes.slice(start, PIECE_ROWS.min(changes.len() - start)))?;
                 if !unnested.is_empty() {

@@ -8,21 +8,34 @@ use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr::expressions::Column;
 
+use super::sharing::Operator;
 use super::{AggregateCall, Join, JoinKind, Maintenance, Map, Node, Plan, SortColumn, TopN};
 
-/// The operator tree, two spaces per level. `name_of` gives relations their names.
+/// The operator tree, two spaces per level; what several operators read is spelled out once. `name_of` gives relations their
+/// names.
 pub fn operators(plan: &Plan, name_of: &dyn Fn(ObjectId) -> String) -> Vec<String> {
+    let operators = plan.operators();
     let mut lines = Vec::new();
-    explain(plan, name_of, 0, &mut lines);
+    explain(&operators, operators.len() - 1, &mut vec![false; operators.len()], name_of, 0, &mut lines);
     lines
 }
 
-fn explain(plan: &Plan, name_of: &dyn Fn(ObjectId) -> String, level: usize, lines: &mut Vec<String>) {
+fn explain(
+    operators: &[Operator<'_>],
+    index: usize,
+    is_explained: &mut [bool],
+    name_of: &dyn Fn(ObjectId) -> String,
+    level: usize,
+    lines: &mut Vec<String>,
+) {
+    let Operator { plan, inputs } = &operators[index];
     let what = describe(plan, name_of);
     let state = state_bound(plan).map_or(String::new(), |bound| format!(" state: {bound}"));
-    lines.push(format!("{}{what} [{}]{state}", "  ".repeat(level), maintenance(plan)));
-    for input in plan.inputs() {
-        explain(input, name_of, level + 1, lines);
+    let is_repeated = std::mem::replace(&mut is_explained[index], true) && !inputs.is_empty();
+    let shared = if is_repeated { " (shared, see above)" } else { "" };
+    lines.push(format!("{}{what} [{}]{state}{shared}", "  ".repeat(level), maintenance(plan)));
+    for input in inputs.iter().filter(|_| !is_repeated) {
+        explain(operators, *input, is_explained, name_of, level + 1, lines);
     }
 }
 

@@ -24,6 +24,7 @@ pub mod query;
 mod recompute;
 pub mod relation;
 pub mod session;
+pub mod sharing;
 pub mod statement;
 #[cfg(test)]
 mod tests;
@@ -105,7 +106,7 @@ pub struct Unnest {
 }
 
 /// Where an output column of [`Unnest`] comes from.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum UnnestColumn {
     /// The input's column, repeated.
     Kept(usize),
@@ -211,6 +212,24 @@ pub struct TopN {
     pub fetch: usize,
     /// Append the 1-based position as a last column.
     pub with_row_number: bool,
+}
+
+impl TopN {
+    /// The order without the columns at its end that only break ties the way the kernels do: by all columns, ascending, nulls
+    /// last. Partition columns are equal within a partition.
+    pub fn leading_order(&self) -> &[SortColumn] {
+        let n_columns = self.input.schema.fields().len();
+        let breaks_ties = |n_leading: &usize| {
+            let (leading, rest) = self.order.split_at(*n_leading);
+            let is_known = |column| self.partition.contains(&column) || self.order.iter().any(|by| by.column == column);
+            !leading.is_empty()
+                && (0..n_columns).all(is_known)
+                && rest.iter().all(|by| !by.descending && !by.nulls_first)
+                && rest.windows(2).all(|pair| pair[0].column < pair[1].column)
+        };
+        let n_leading = (0..self.order.len()).find(breaks_ties).unwrap_or(self.order.len());
+        &self.order[..n_leading]
+    }
 }
 
 /// A sub-plan kept current by running it in batch.

@@ -7,9 +7,9 @@ use arrow::compute::take;
 use arrow::datatypes::DataType;
 
 use super::calls::CallState;
-use super::keys::KeyTable;
 use crate::functions::states::{Evaluated, GroupStates, Rows, true_rows};
 use crate::operators::StateSize;
+use crate::operators::keys::KeyTable;
 use crate::{ChangeBatch, Result};
 
 /// All DISTINCT aggregates over one argument.

@@ -1,7 +1,7 @@
 //! GROUP BY: per group the state of each aggregate, and per step the difference between the old and the new row of each
 //! touched group.
 //!
-//! - [`keys`] turns key values into dense group numbers, [`calls`] decides how each aggregate is kept.
+//! - [`super::keys`] turns key values into dense group numbers, [`calls`] decides how each aggregate is kept.
 //! - Invertible aggregates are columns of states; [`multiset`] keeps all values for min and max under deletions; [`distinct`]
 //!   counts values; [`reevaluated`] keeps the rows of everything else.
 //!
@@ -12,7 +12,7 @@
 
 mod calls;
 mod distinct;
-mod keys;
+
 mod multiset;
 mod reevaluated;
 #[cfg(test)]
@@ -27,8 +27,9 @@ use arrow::compute::{SortOptions, take};
 use arrow::datatypes::{Field, Schema, SchemaRef};
 
 use self::calls::{CallState, call_states};
-use self::keys::KeyTable;
+
 use super::evaluate::row_json;
+use super::keys::KeyTable;
 use super::{Kernel, Output, StateSize, error_change};
 use crate::{ChangeBatch, Epoch, Error, Result, plan};
 

@@ -13,7 +13,7 @@ use xxhash_rust::xxh3::xxh3_64;
 use crate::{Error, Result};
 
 /// Key values ↔ dense numbers.
-pub(super) struct KeyTable {
+pub(crate) struct KeyTable {
     store: Store,
     /// Numbers not in use, to be given out again.
     free: Vec<u32>,
@@ -217,6 +217,11 @@ impl<const N: usize> WordKey<N> {
 struct Words {
     values: Vec<u64>,
     nulls: Option<NullBuffer>,
+}
+
+/// A column's values as words, nulls as any; `None` when its type does not fit.
+pub(super) fn words_of(column: &ArrayRef) -> Option<Vec<u64>> {
+    fits_words(std::slice::from_ref(column.data_type())).then(|| words(column).values)
 }
 
 fn fits_words(types: &[DataType]) -> bool {
