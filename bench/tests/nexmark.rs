@@ -57,15 +57,18 @@ const MAX_STATE_ROWS_READ: i64 = 100;
 
 /// Single rows that come and, where the relations are tables, go again: like the last bid, person and auction, but others.
 const CHANGES: &[(&str, &str)] = &[
-    ("bid", "SELECT auction, bidder, price + 1, channel, url, date_time + INTERVAL '1 ms', extra FROM bid ORDER BY date_time DESC LIMIT 1"),
-    ("bid", "SELECT auction, bidder, 1, channel, url, date_time, extra FROM bid ORDER BY date_time LIMIT 1"),
+    (
+        "bid",
+        "SELECT auction, bidder, price + 1 AS price, channel, url, date_time + INTERVAL '1 ms' AS date_time, extra FROM bid ORDER BY date_time DESC LIMIT 1",
+    ),
+    ("bid", "SELECT auction, bidder, 1 AS price, channel, url, date_time, extra FROM bid ORDER BY date_time LIMIT 1"),
     (
         "person",
-        "SELECT id + 1000000, name, email_address, credit_card, city, state, date_time, extra FROM person ORDER BY date_time DESC LIMIT 1",
+        "SELECT id + 1000000 AS id, name, email_address, credit_card, city, state, date_time, extra FROM person ORDER BY date_time DESC LIMIT 1",
     ),
     (
         "auction",
-        "SELECT id + 1000000, item_name, description, initial_bid, reserve, date_time, expires, seller, category, extra \
+        "SELECT id + 1000000 AS id, item_name, description, initial_bid, reserve, date_time, expires, seller, category, extra \
          FROM auction ORDER BY date_time DESC LIMIT 1",
     ),
 ];
