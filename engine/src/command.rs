@@ -29,6 +29,8 @@ pub enum Command {
         /// See [`crate::time::ReadClock::compaction_bound`].
         compaction_bound: Epoch,
     },
+    /// A relation has stopped on another worker, and will not get further here.
+    Fail(ObjectId, crate::Error),
     /// Someone wants a relation's rows at an epoch.
     Read(Read),
     /// Someone follows a relation.

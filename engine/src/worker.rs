@@ -267,6 +267,11 @@ impl<'a> Worker<'a> {
                     }
                 }
             }
+            Command::Fail(relation, error) => {
+                if self.running.get(&relation).is_some_and(|running| !running.failed) {
+                    self.fail(relation, error, report);
+                }
+            }
             Command::Read(read) => match self.ports.get_mut(&read.relation) {
                 Some(port) => port.read(read),
                 // The reader may have gone; then nobody wants to know.

@@ -175,7 +175,8 @@ impl JoinKernel {
         let side = self.side(name);
         let schema = side.spine.schema();
         let project = |batch: ChangeBatch| -> Result<ChangeBatch> {
-            Ok(batch.with_rows(batch.rows().project(&side.columns)?.with_schema(schema.clone())?))
+            let columns = side.columns.iter().map(|column| batch.column(*column).clone()).collect();
+            Ok(batch.with_rows(self::batch(schema, columns, batch.len())?))
         };
         let fresh = fresh.into_iter().filter(|batch| !batch.is_empty()).map(project).collect::<Result<Vec<_>>>()?;
         if fresh.is_empty() {

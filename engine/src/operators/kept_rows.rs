@@ -1,7 +1,7 @@
 //! At most one row per owner, kept as columns: batches in which the rows of one step lie together, merged as they get small or
 //! sparse, so that there are few of them and most of what they hold is live.
 
-use arrow::array::RecordBatch;
+use arrow::array::{RecordBatch, RecordBatchOptions};
 use arrow::compute::interleave_record_batch;
 use arrow::datatypes::SchemaRef;
 
@@ -175,7 +175,10 @@ pub(super) fn interleave(schema: &SchemaRef, batches: &[&RecordBatch], places: &
     if places.is_empty() {
         return Ok(RecordBatch::new_empty(schema.clone()));
     }
-    Ok(interleave_record_batch(batches, places)?.with_schema(schema.clone())?)
+    // The batches may name their columns otherwise.
+    let columns = interleave_record_batch(batches, places)?.columns().to_vec();
+    let options = RecordBatchOptions::new().with_row_count(Some(places.len()));
+    Ok(RecordBatch::try_new_with_options(schema.clone(), columns, &options)?)
 }
 
 #[cfg(test)]

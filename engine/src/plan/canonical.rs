@@ -6,7 +6,9 @@
 //! first rows in the order of all columns in views, and any rows in ad-hoc reads.
 //! Not guaranteed: `last_value`, `nth_value` and ordered aggregates over a RANGE or GROUPS frame whose last peers tie.
 
-use arrow::datatypes::{DataType, TimeUnit};
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, FieldRef, TimeUnit};
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::common::{Column, Result as DataFusionResult};
 use datafusion::functions_window::row_number::row_number_udwf;
@@ -84,6 +86,13 @@ fn client_type(data_type: &DataType) -> Option<DataType> {
             Some(DataType::new_list(data_type, true))
         }
         DataType::List(item) => client_type(item.data_type()).map(|data_type| DataType::new_list(data_type, true)),
+        DataType::Struct(fields) if fields.iter().any(|field| client_type(field.data_type()).is_some()) => {
+            let field = |field: &FieldRef| match client_type(field.data_type()) {
+                Some(data_type) => Arc::new(field.as_ref().clone().with_data_type(data_type)),
+                None => Arc::clone(field),
+            };
+            Some(DataType::Struct(fields.iter().map(field).collect()))
+        }
         _ => None,
     }
 }

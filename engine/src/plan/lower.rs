@@ -45,7 +45,9 @@ impl<'a> Lowering<'a> {
         }
         let lowered = self.lower(plan)?;
         assert_eq!(lowered.schema.fields().len(), schema.fields().len(), "a lowered plan has the columns of its query");
-        Ok(relabel(lowered, Arc::clone(schema)))
+        let mut lowered = relabel(lowered, Arc::clone(schema));
+        lowered.allow_nulls();
+        Ok(lowered)
     }
 
     /// `plan` as operators.

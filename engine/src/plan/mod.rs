@@ -32,8 +32,8 @@ pub mod windows;
 
 use std::sync::Arc;
 
-use arrow::array::RecordBatch;
-use arrow::datatypes::SchemaRef;
+use arrow::array::{RecordBatch, RecordBatchOptions};
+use arrow::datatypes::{Schema, SchemaRef};
 use catalog::ObjectId;
 use datafusion::logical_expr::AggregateUDF;
 use datafusion::physical_expr::PhysicalExpr;
@@ -250,6 +250,12 @@ pub trait BatchQuery: std::fmt::Debug + Send + Sync {
     fn describe(&self) -> String;
 }
 
+/// The same columns, each of which may be null.
+fn nullable(schema: &SchemaRef) -> SchemaRef {
+    let fields = schema.fields().iter().map(|field| field.as_ref().clone().with_nullable(true));
+    Arc::new(Schema::new_with_metadata(fields.collect::<Vec<_>>(), schema.metadata().clone()))
+}
+
 /// How a plan node is maintained, as EXPLAIN says it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Maintenance {
@@ -283,6 +289,35 @@ impl Plan {
             Node::TopN(top) => vec![&top.input],
             Node::Recompute(recompute) => recompute.inputs.iter().collect(),
         }
+    }
+
+    /// The inputs, left to right.
+    fn inputs_mut(&mut self) -> Vec<&mut Plan> {
+        match &mut self.node {
+            Node::Scan { .. } | Node::Constant(_) => vec![],
+            Node::Map(map) => vec![&mut map.input],
+            Node::Unnest(unnest) => vec![&mut unnest.input],
+            Node::Union(inputs) => inputs.iter_mut().collect(),
+            Node::Aggregate(aggregate) => vec![&mut aggregate.input],
+            Node::Join(join) => {
+                let Join { left, right, .. } = &mut **join;
+                vec![left, right]
+            }
+            Node::TopN(top) => vec![&mut top.input],
+            Node::Recompute(recompute) => recompute.inputs.iter_mut().collect(),
+        }
+    }
+
+    /// Lets every column be null, here and below. What a logical plan says of that is not to be relied upon: a scalar subquery
+    /// that became a join gives nulls where its column could not be null.
+    fn allow_nulls(&mut self) {
+        self.schema = nullable(&self.schema);
+        if let Node::Constant(rows) = &mut self.node {
+            let options = RecordBatchOptions::new().with_row_count(Some(rows.num_rows()));
+            *rows = RecordBatch::try_new_with_options(nullable(rows.schema_ref()), rows.columns().to_vec(), &options)
+                .expect("columns that may be null hold any values");
+        }
+        self.inputs_mut().into_iter().for_each(Self::allow_nulls);
     }
 
     /// The relations scanned anywhere below, each once, in plan order.

@@ -74,7 +74,7 @@ impl<'a> Planner<'a> {
             .and_then(|plan| analyze(plan, &state))
             .and_then(client_types)
             .map_err(|error| from_datafusion(error, self.text))?;
-        let schema = Arc::new(plan.schema().as_arrow().clone());
+        let schema = super::nullable(&Arc::new(plan.schema().as_arrow().clone()));
         Ok(PlannedQuery { plan, schema, state, session: self.session.clone(), text: self.text.map(str::to_string) })
     }
 

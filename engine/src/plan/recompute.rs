@@ -66,7 +66,7 @@ pub(super) fn recompute(
     })?;
     let query = BatchPlan {
         inputs: schemas,
-        output: Arc::new(cut.schema().as_arrow().clone()),
+        output: super::nullable(&Arc::new(cut.schema().as_arrow().clone())),
         operator: operator(plan),
         plan: cut,
         state: state.clone(),

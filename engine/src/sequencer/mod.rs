@@ -244,7 +244,7 @@ impl Sequencer {
             Request::DropUnnamed(relations) => self.drop_relations(&relations),
             Request::Source(reader, event) => self.bring(reader, event),
             Request::Report(Report::Through { worker, epoch }) => self.through[worker] = epoch,
-            Request::Report(Report::Failed { relation, error }) => self.failed(relation, error),
+            Request::Report(Report::Failed { relation, error }) => self.stopped(relation, error),
             Request::Logged(result) => self.logged(result),
             Request::Shutdown(_) => unreachable!("run handles it"),
         }
@@ -313,6 +313,15 @@ impl Sequencer {
             let rows = decode_error_rows(std::slice::from_ref(failure), now_us);
             self.pending.effects.push(Effect { relation: errors, changes: ChangeBatch::inserts(rows) });
         }
+    }
+
+    /// A dataflow that stops on one worker is waited for by the others, so all must know.
+    fn stopped(&mut self, relation: ObjectId, error: Error) {
+        if self.shared.failed.read().expect("no one panics while holding it").contains_key(&relation) {
+            return;
+        }
+        self.workers.send_all(|_| Command::Fail(relation, error.clone()));
+        self.failed(relation, error);
     }
 
     fn failed(&mut self, relation: ObjectId, error: Error) {
