@@ -23,7 +23,9 @@ use crate::{ChangeBatch, Epoch, Error, Result};
 pub struct RecomputeState {
     query: Arc<dyn BatchQuery>,
     inputs: Vec<Trace>,
-    result: ResultRows,
+    /// Away while a job runs.
+    result: Option<ResultRows>,
+    result_size: StateSize,
     failure: Option<ChangeBatch>,
 }
 
@@ -31,11 +33,16 @@ pub struct RecomputeState {
 pub struct Job {
     query: Arc<dyn BatchQuery>,
     inputs: Vec<RelationSnapshot>,
+    last: Option<ResultRows>,
 }
 
-/// What a job returned, and how many input rows it read.
+/// What a job found.
 pub struct JobResult {
-    rows: Result<Vec<RecordBatch>>,
+    /// The result, and how it differs from the last one.
+    replaced: Result<(ResultRows, Vec<ChangeBatch>)>,
+    /// Why there are no rows.
+    failure: Option<Error>,
+    /// Rows of the inputs.
     n_rows_read: u64,
 }
 
@@ -43,7 +50,7 @@ impl RecomputeState {
     /// Empty inputs; the first version must still be computed, since a query over nothing may have rows.
     pub fn new(query: Arc<dyn BatchQuery>, shape: RecomputeShape) -> Result<Self> {
         let inputs = shape.inputs.into_iter().zip(shape.append_only).map(|(schema, append_only)| Trace::new(schema, append_only)).collect();
-        Ok(Self { query, inputs, result: ResultRows::new(shape.output)?, failure: None })
+        Ok(Self { query, inputs, result: Some(ResultRows::new(shape.output)?), result_size: StateSize::default(), failure: None })
     }
 
     /// Takes in the changes of one input at one epoch. Epochs come in order.
@@ -51,9 +58,10 @@ impl RecomputeState {
         self.inputs[port].insert(epoch, &changes)
     }
 
-    /// The query over the inputs as of the end of `epoch`.
-    pub fn job(&self, epoch: Epoch) -> Job {
-        Job { query: Arc::clone(&self.query), inputs: self.inputs.iter().map(|input| input.snapshot_at(epoch)).collect() }
+    /// The query over the inputs as of the end of `epoch`. It takes the last result with it: the next job waits for this one.
+    pub fn job(&mut self, epoch: Epoch) -> Job {
+        let inputs = self.inputs.iter().map(|input| input.snapshot_at(epoch)).collect();
+        Job { query: Arc::clone(&self.query), inputs, last: self.result.take() }
     }
 
     /// The difference between a job's result and the last one. A query that fails has no rows; why is in the errors relation.
@@ -61,22 +69,21 @@ impl RecomputeState {
         self.inputs.iter_mut().for_each(|input| input.allow_compaction(epoch));
         let mut out = Output { n_state_rows_read: result.n_rows_read, ..Output::default() };
         out.errors.extend(self.failure.take().map(|failure| failure.negated()));
-        let rows = match result.rows {
-            Ok(rows) => rows,
-            Err(error) => {
-                let failure = error_change(&self.query.describe(), &error, "", 1);
-                self.failure = Some(failure.clone());
-                out.errors.push(failure);
-                Vec::new()
-            }
-        };
-        out.changes = self.result.replace(&rows)?;
+        if let Some(error) = result.failure {
+            let failure = error_change(&self.query.describe(), &error, "", 1);
+            self.failure = Some(failure.clone());
+            out.errors.push(failure);
+        }
+        let (rows, changes) = result.replaced?;
+        self.result_size = StateSize { n_rows: rows.counts.len() as u64, n_bytes: rows.n_bytes };
+        self.result = Some(rows);
+        out.changes = changes;
         Ok(out)
     }
 
     /// Rows and bytes of inputs and result.
     pub fn state_size(&self) -> StateSize {
-        let mut size = StateSize { n_rows: self.result.counts.len() as u64, n_bytes: self.result.n_bytes };
+        let mut size = self.result_size;
         for input in &self.inputs {
             size.n_rows += input.n_rows();
             size.n_bytes += input.n_bytes();
@@ -86,7 +93,8 @@ impl RecomputeState {
 }
 
 impl Job {
-    /// Runs the query. A panic inside it is an error of this query alone.
+    /// Runs the query and compares: a large result is not to keep a worker from other views. A panic inside the query is an
+    /// error of this query alone.
     pub async fn run(self) -> JobResult {
         use futures::FutureExt;
         let mut n_rows_read = 0;
@@ -99,7 +107,19 @@ impl Job {
             }
             Err(error) => Err(error),
         };
-        JobResult { rows, n_rows_read }
+        let (rows, failure) = match rows {
+            Ok(rows) => (rows, None),
+            Err(error) => (Vec::new(), Some(error)),
+        };
+        let last = self.last;
+        let replace = move || {
+            let mut result = last.ok_or_else(|| Error::internal("two jobs of one recompute ran at once"))?;
+            let changes = result.replace(&rows)?;
+            Ok((result, changes))
+        };
+        let replaced = tokio::task::spawn_blocking(replace).await;
+        let replaced = replaced.unwrap_or_else(|_| Err(Error::internal("comparing two results panicked")));
+        JobResult { replaced, failure, n_rows_read }
     }
 }
 
@@ -136,21 +156,19 @@ impl ResultRows {
         }
         changes.extend(self.counts.iter().filter(|(row, _)| !fresh.contains_key(*row)).map(|(row, count)| (row.as_ref(), -count)));
         changes.sort_unstable();
-        let batch = self.decode(&changes)?;
+        const PIECE_ROWS: usize = 65_536;
+        let pieces = changes.chunks(PIECE_ROWS).map(|piece| self.decode(piece)).collect::<Result<Vec<_>>>()?;
         self.n_bytes = fresh.keys().map(|row| row.len() as u64 + 32).sum();
         self.counts = fresh;
-        Ok(batch.into_iter().collect())
+        Ok(pieces)
     }
 
-    fn decode(&self, changes: &[(&[u8], i64)]) -> Result<Option<ChangeBatch>> {
-        if changes.is_empty() {
-            return Ok(None);
-        }
+    fn decode(&self, changes: &[(&[u8], i64)]) -> Result<ChangeBatch> {
         let weights = changes.iter().map(|(_, change)| *change).collect::<Vec<_>>().into();
         let parser = self.converter.parser();
         let columns = self.converter.convert_rows(changes.iter().map(|(row, _)| parser.parse(row)))?;
         let options = arrow::array::RecordBatchOptions::new().with_row_count(Some(changes.len()));
         let rows = RecordBatch::try_new_with_options(Arc::clone(&self.schema), columns, &options)?;
-        Ok(Some(ChangeBatch::new(rows, weights)))
+        Ok(ChangeBatch::new(rows, weights))
     }
 }
