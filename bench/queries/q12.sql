@@ -1,3 +1,3 @@
 SELECT bidder, count(*) AS bid_count, window_start AS starttime, window_end AS endtime
-FROM TABLE(TUMBLE(TABLE bid, DESCRIPTOR(date_time), INTERVAL '10' SECOND))
+FROM TABLE(TUMBLE(TABLE bid, DESCRIPTOR(p_time), INTERVAL '10' SECOND))
 GROUP BY bidder, window_start, window_end

@@ -7,6 +7,8 @@ use engine::plan::statement::{Parsed, Statement};
 use engine::{Engine, Error, Result};
 use futures::StreamExt;
 
+use crate::queries::Query;
+
 /// A fresh engine.
 pub struct Database {
     engine: Engine,
@@ -21,11 +23,13 @@ impl Database {
         Ok(Self { engine: Engine::open(config).await?, _folder: folder })
     }
 
-    /// The three streams of one event sequence. `retention` is `'0'` (they start when they are read) or `'forever'`.
-    pub async fn create_streams(&self, n_events: u64, retention: &str) -> Result<()> {
+    /// The three streams of one event sequence, `bid` with the time of intake where the query reads it. `retention` is `'0'`
+    /// (they start when they are read) or `'forever'`.
+    pub async fn create_streams(&self, query: &Query, n_events: u64, retention: &str) -> Result<()> {
         for table in ["person", "auction", "bid"] {
+            let columns = if table == "bid" && query.reads_intake_time() { "(p_time TIMESTAMP AS PROCTIME())" } else { "" };
             self.run(&format!(
-                "CREATE STREAM {table} WITH (connector = 'nexmark', table = '{table}', events = {n_events}, retention = '{retention}')"
+                "CREATE STREAM {table} {columns} WITH (connector = 'nexmark', table = '{table}', events = {n_events}, retention = '{retention}')"
             ))
             .await?;
         }

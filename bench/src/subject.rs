@@ -4,8 +4,10 @@ use std::collections::HashMap;
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
 
-use arrow::array::RecordBatch;
+use arrow::array::{ArrayRef, RecordBatch, TimestampMicrosecondArray};
+use arrow::datatypes::{DataType, Field, Schema, TimeUnit};
 use datafusion::catalog::MemTable;
 use datafusion::datasource::TableProvider;
 use datafusion::execution::runtime_env::RuntimeEnv;
@@ -81,7 +83,7 @@ pub async fn measure(subject: Subject, query: &Query, n_events: u64, n_workers: 
 /// The clock runs from CREATE, with which the streams start, until the last event is in the result.
 async fn maintained(create: &str, with: &str, query: &Query, n_events: u64, n_workers: usize) -> Result<Cost> {
     let database = Database::open(n_workers).await?;
-    database.create_streams(n_events, "0").await?;
+    database.create_streams(query, n_events, "0").await?;
     set_up(&database, query).await?;
     let sql = with_all_streams(&database, query).await?;
     let clock = Clock::start()?;
@@ -167,7 +169,11 @@ async fn tables(query: &Query, n_events: u64, n_partitions: usize) -> Result<Has
     let mut tables = HashMap::new();
     for kind in kinds(query.reads) {
         let ranges = (0..n_events).step_by(BATCH_EVENTS as usize).map(|start| start..n_events.min(start + BATCH_EVENTS));
-        let batches = ranges.map(|range| generator.batch(kind, range, None)).collect();
+        let batches = ranges.map(|range| generator.batch(kind, range, None));
+        let batches = match kind == EventKind::Bid && query.reads_intake_time() {
+            true => batches.map(with_intake_time).collect::<Result<Vec<_>>>()?,
+            false => batches.collect(),
+        };
         tables.insert(kind.name().to_string(), in_memory(batches, n_partitions)?);
     }
     for statement in query.setup {
@@ -182,6 +188,16 @@ async fn tables(query: &Query, n_events: u64, n_partitions: usize) -> Result<Has
         }
     }
     Ok(tables)
+}
+
+/// Bids with `p_time`, the time at which they are made.
+fn with_intake_time(rows: RecordBatch) -> Result<RecordBatch> {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_err(failed)?.as_micros();
+    let now = TimestampMicrosecondArray::from_value(i64::try_from(now).map_err(failed)?, rows.num_rows());
+    let field = Field::new("p_time", DataType::Timestamp(TimeUnit::Microsecond, None), true);
+    let fields: Vec<_> = rows.schema().fields().iter().cloned().chain([Arc::new(field)]).collect();
+    let columns = rows.columns().iter().cloned().chain([Arc::new(now) as ArrayRef]).collect();
+    Ok(RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)?)
 }
 
 fn in_memory(batches: Vec<RecordBatch>, n_partitions: usize) -> Result<Arc<dyn TableProvider>> {

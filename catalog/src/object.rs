@@ -87,6 +87,9 @@ pub enum Definition {
         options: BTreeMap<String, String>,
         /// Event-time column and watermark expression, as declared.
         watermark: Option<(String, String)>,
+        /// Columns that hold when a row was taken in: `AS PROCTIME()`.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        intake_times: Vec<String>,
         /// The id of `"s$errors"`.
         errors: ObjectId,
     },
@@ -148,6 +151,11 @@ impl Object {
             Definition::Function { .. } => ObjectKind::Function,
             Definition::Errors { .. } => ObjectKind::Errors,
         }
+    }
+
+    /// Whether the column of this name holds when a row was taken in.
+    pub fn is_intake_time(&self, column: &str) -> bool {
+        matches!(&self.definition, Definition::Stream { intake_times, .. } if intake_times.iter().any(|name| name == column))
     }
 }
 

@@ -113,7 +113,7 @@ fn create(snapshot: &Snapshot, kind: &str, name: &str, reads: &str) -> Result<Ch
     let (id, errors) = (free.next().expect("ids never end"), free.next().expect("ids never end"));
     let (query, options) = (String::new(), BTreeMap::new());
     let definition = match kind {
-        "stream" => Definition::Stream { options, watermark: None, errors },
+        "stream" => Definition::Stream { options, watermark: None, intake_times: vec![], errors },
         "table" => Definition::Table { primary_key: vec![0], options },
         "view" => Definition::View { query },
         "mview" => Definition::MaterializedView { query, options, errors },

@@ -88,12 +88,15 @@ impl Core {
         let definition = Definition::Stream {
             options: create.options.clone(),
             watermark: create.watermark.as_ref().map(|watermark| (watermark.column.clone(), watermark.expression_sql.clone())),
+            intake_times: create.columns.iter().filter(|column| column.intake_time).map(|column| column.name.clone()).collect(),
             errors,
         };
         let mut stream = object(id, &create.name, columns(&create.columns), definition, text);
         if let Some(source) = source_of(&stream, self.workshop.file_root.as_deref())? {
-            if stream.columns.is_empty() {
-                stream.columns = source.infer_columns()?;
+            if stream.columns.iter().all(|column| stream.is_intake_time(&column.name)) {
+                let intake_times = std::mem::replace(&mut stream.columns, source.infer_columns()?);
+                stream.columns.extend(intake_times);
+                check_names(&stream)?;
             }
         }
         if stream.columns.is_empty() {
@@ -345,6 +348,18 @@ fn object(id: ObjectId, name: &Name, columns: Vec<Column>, definition: Definitio
     }
 }
 
+/// A connector's columns beside declared ones may have the same name.
+fn check_names(stream: &Object) -> Result<()> {
+    let repeated = |(place, column): (usize, &Column)| stream.columns[..place].iter().any(|other| other.name == column.name);
+    match stream.columns.iter().enumerate().find(|(place, column)| repeated((*place, column))) {
+        Some((_, column)) => {
+            let message = format!("the connector has a column \"{}\" itself", column.name);
+            Err(Error::new(sqlstate::DUPLICATE_COLUMN, message).with_hint("give the column of PROCTIME() another name"))
+        }
+        None => Ok(()),
+    }
+}
+
 fn errors_object(id: ObjectId, owner: &Object, columns: Vec<Column>) -> Object {
     let name = Name { schema: Some(owner.schema.clone()), name: format!("{}$errors", owner.name) };
     Object { depends_on: vec![owner.id], ..object(id, &name, columns, Definition::Errors { owner: owner.id }, "") }
@@ -355,7 +370,7 @@ fn columns(defs: &[ColumnDef]) -> Vec<Column> {
         .map(|def| Column {
             name: def.name.clone(),
             sql_type: def.sql_type.clone(),
-            nullable: !def.not_null,
+            nullable: !def.not_null || def.intake_time,
             default: def.default_sql.clone(),
             comment: None,
         })

@@ -69,7 +69,7 @@ impl Engine {
 
     fn start_ingest(&self, target: &Name, names: &[String], format: Format) -> Result<Ingest> {
         let target = self.core.writable(target)?;
-        let columns: Vec<usize> = match names {
+        let columns: Vec<usize> = match given_columns(&target, names)?.as_slice() {
             [] => (0..target.columns.len()).collect(),
             names => names.iter().map(|name| column_index(&target, name)).collect::<Result<_>>()?,
         };
@@ -152,6 +152,21 @@ impl Core {
             _ => Err(Error::new(sqlstate::WRONG_OBJECT_TYPE, format!("cannot change {} \"{}\"", object.kind().noun(), name.name))
                 .with_hint("rows can be written to tables and to streams without a connector")),
         }
+    }
+}
+
+/// The columns that are written to, by name; none where these are all of them, in order. The time of intake is not given.
+pub(super) fn given_columns(target: &Object, names: &[String]) -> Result<Vec<String>> {
+    if let Some(name) = names.iter().find(|name| target.is_intake_time(name)) {
+        let error = Error::new("428C9", format!("cannot insert a value into column \"{name}\""));
+        return Err(error
+            .with_detail(format!("Column \"{name}\" holds PROCTIME(), the time at which the row is taken in."))
+            .with_hint("leave the column out"));
+    }
+    let others = || target.columns.iter().filter(|column| !target.is_intake_time(&column.name));
+    match names {
+        [] if others().count() < target.columns.len() => Ok(others().map(|column| column.name.clone()).collect()),
+        names => Ok(names.to_vec()),
     }
 }
 

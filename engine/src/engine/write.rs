@@ -72,6 +72,7 @@ impl Core {
     async fn plan_insert(&self, insert: &Insert, transaction: Option<&Transaction>) -> Result<Planned> {
         let target = self.writable(&insert.target)?;
         let mut insert = insert.clone();
+        insert.columns = super::ingest::given_columns(&target, &insert.columns)?;
         self.names().inline(&mut insert.source)?;
         let defaults = defaults(&target)?;
         let planned = self.planned(transaction, |planner| planner.insert(&insert, &defaults))?;

@@ -191,6 +191,8 @@ pub struct ColumnDef {
     pub default: Option<ast::Expr>,
     /// DEFAULT as written.
     pub default_sql: Option<String>,
+    /// `AS PROCTIME()`: it holds when the row was taken in.
+    pub intake_time: bool,
 }
 
 /// `WATERMARK FOR column AS expression`.

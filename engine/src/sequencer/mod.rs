@@ -7,8 +7,10 @@
 //!
 //! - [`table`] knows each table's rows, unclosed writes included.
 //! - [`reader`] threads bring source batches; [`log_thread`] makes epochs durable.
+//! - [`intake`] gives rows the time at which they were taken in.
 //! - [`relation`] makes what workers need of an object of the catalog.
 
+pub mod intake;
 pub mod log_thread;
 pub mod reader;
 pub mod relation;
@@ -34,6 +36,7 @@ use crate::time::ReadClock;
 use crate::update::split_by_worker;
 use crate::worker::{CommandSender, Report};
 use crate::{ChangeBatch, Epoch, Error, Result};
+use intake::IntakeTimes;
 use log_thread::LogThread;
 use reader::{Event, Outputs, Reader};
 use relation::NewRelation;
@@ -177,6 +180,7 @@ struct Relation {
     table: Option<Table>,
     source: Option<SourceSpec>,
     errors: Option<ObjectId>,
+    intake_times: Option<IntakeTimes>,
     /// Where its source was last, as logged.
     position: Option<String>,
     is_started: bool,
@@ -195,6 +199,8 @@ enum Shard {
 /// What the next epoch will hold.
 #[derive(Default)]
 struct Pending {
+    /// The epoch's `now`: when the first of it was taken in.
+    now_us: Option<i64>,
     effects: Vec<Effect>,
     brought: Vec<(ObjectId, RecordBatch)>,
     spans: Vec<SourceSpan>,
@@ -254,7 +260,8 @@ impl Sequencer {
         if let Some(error) = &self.log_failure {
             return Err(error.clone());
         }
-        let applied: Result<Vec<Applied>> = writes.iter().map(|(relation, write)| self.apply_one(*relation, write)).collect();
+        let now_us = self.now_us();
+        let applied: Result<Vec<Applied>> = writes.iter().map(|(relation, write)| self.apply_one(*relation, write, now_us)).collect();
         for (relation, _) in writes {
             if let Some(table) = self.relations.get_mut(relation).and_then(|relation| relation.table.as_mut()) {
                 if applied.is_ok() { table.keep() } else { table.undo() }
@@ -267,13 +274,26 @@ impl Sequencer {
         Ok(applied)
     }
 
-    fn apply_one(&mut self, id: ObjectId, write: &Write) -> Result<Applied> {
+    /// The `now` of the epoch that is being filled.
+    fn now_us(&mut self) -> i64 {
+        if self.pending.is_empty() {
+            // What came since the last epoch was refused.
+            self.pending.now_us = None;
+        }
+        *self.pending.now_us.get_or_insert_with(|| self.wall_clock.now_us())
+    }
+
+    fn apply_one(&mut self, id: ObjectId, write: &Write, now_us: i64) -> Result<Applied> {
         let relation = self.relations.get_mut(&id).ok_or_else(|| Error::new(sqlstate::UNDEFINED_TABLE, "the relation was dropped"))?;
         match (&mut relation.table, write) {
             (Some(table), write) => table.apply(write),
             (None, Write::Insert(rows, _)) => {
+                let rows = match &relation.intake_times {
+                    Some(times) => times.fill(rows, now_us)?,
+                    None => rows.clone(),
+                };
                 let effects = if rows.num_rows() == 0 { vec![] } else { vec![ChangeBatch::inserts(rows.clone())] };
-                Ok(Applied { effects, returned: rows.clone() })
+                Ok(Applied { effects, returned: rows })
             }
             (None, _) => Err(Error::new(sqlstate::WRONG_OBJECT_TYPE, "rows of a stream cannot be updated or deleted")),
         }
@@ -285,7 +305,10 @@ impl Sequencer {
         match event {
             Event::Batch { batch, from, to } => {
                 reader.taken();
-                self.bring_batch(&outputs, batch, &from, &to);
+                if let Err(error) = self.bring_batch(&outputs, batch, &from, &to) {
+                    self.readers.remove(&index);
+                    outputs.into_iter().flatten().for_each(|relation| self.failed(relation, error.clone()));
+                }
             }
             Event::Finished => {
                 self.readers.remove(&index);
@@ -298,14 +321,15 @@ impl Sequencer {
         }
     }
 
-    fn bring_batch(&mut self, outputs: &Outputs, batch: crate::source::SourceBatch, from: &str, to: &str) {
+    fn bring_batch(&mut self, outputs: &Outputs, batch: crate::source::SourceBatch, from: &str, to: &str) -> Result<()> {
+        let now_us = self.now_us();
         for (index, batches) in batch.outputs.into_iter().enumerate() {
             let Some(Some(relation)) = outputs.get(index).copied() else { continue };
             let n_rows = batches.iter().map(|batch| batch.num_rows() as u64).sum();
+            let brought = self.with_intake_times(relation, batches, now_us)?;
             self.pending.spans.push(SourceSpan { relation, from: from.into(), to: to.into(), n_rows });
-            self.pending.brought.extend(batches.into_iter().filter(|batch| batch.num_rows() > 0).map(|batch| (relation, batch)));
+            self.pending.brought.extend(brought);
         }
-        let now_us = self.wall_clock.now_us();
         for (index, failure) in &batch.errors {
             let Some(errors) = outputs.get(*index).copied().flatten().and_then(|relation| self.relations.get(&relation)?.errors) else {
                 continue;
@@ -313,6 +337,14 @@ impl Sequencer {
             let rows = decode_error_rows(std::slice::from_ref(failure), now_us);
             self.pending.effects.push(Effect { relation: errors, changes: ChangeBatch::inserts(rows) });
         }
+        Ok(())
+    }
+
+    /// What a source brought for a stream, as rows of the stream.
+    fn with_intake_times(&self, id: ObjectId, brought: Vec<RecordBatch>, now_us: i64) -> Result<Vec<(ObjectId, RecordBatch)>> {
+        let times = self.relations.get(&id).and_then(|relation| relation.intake_times.as_ref());
+        let rows = brought.into_iter().filter(|rows| rows.num_rows() > 0);
+        rows.map(|rows| Ok((id, times.map_or_else(|| Ok(rows.clone()), |times| times.add(&rows, now_us))?))).collect()
     }
 
     /// A dataflow that stops on one worker is waited for by the others, so all must know.
@@ -391,6 +423,7 @@ impl Sequencer {
                 table: stored.table,
                 source: new.source,
                 errors: stored.errors,
+                intake_times: stored.intake_times,
                 position: position.filter(|position| !position.is_empty()),
                 is_started: false,
                 starts_when_read: stored.starts_when_read,
@@ -506,12 +539,12 @@ impl Sequencer {
     }
 
     fn seal(&mut self) {
+        let now_us = self.now_us();
         let pending = std::mem::take(&mut self.pending);
         let mut records = Vec::new();
         let parts = if self.max_epoch_rows == 1 { pending.by_row() } else { vec![(pending.effects, pending.brought, pending.spans)] };
         for (effects, brought, spans) in parts {
             self.sealed += 1;
-            let now_us = self.wall_clock.now_us();
             self.send_epoch(self.sealed, &effects, &brought);
             records.push(EpochRecord { epoch: self.sealed, now_us, catalog_version: self.snapshot.version, spans, effects });
         }
@@ -601,7 +634,8 @@ impl Sequencer {
             let Some(spec) = relation.source.clone() else { continue };
             relation.position = Some(span.to.clone());
             let mut batch = spec.open(&[spec.output_of()])?.replay(&span.from, &span.to)?;
-            brought.extend(std::mem::take(&mut batch.outputs[spec.output_of()]).into_iter().map(|rows| (span.relation, rows)));
+            let rows = std::mem::take(&mut batch.outputs[spec.output_of()]);
+            brought.extend(self.with_intake_times(span.relation, rows, record.now_us)?);
         }
         for effect in &record.effects {
             if let Some(table) = self.relations.get_mut(&effect.relation).and_then(|relation| relation.table.as_mut()) {

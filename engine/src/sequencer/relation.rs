@@ -5,8 +5,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 use arrow::datatypes::{Schema, SchemaRef};
-use catalog::{Definition, Object, ObjectId};
+use catalog::{Column, Definition, Object, ObjectId};
 
+use super::intake::IntakeTimes;
 use super::table::Table;
 use crate::command::{Create, CreateDataflow, Keep};
 use crate::decode::decode_error_schema;
@@ -43,6 +44,8 @@ pub struct Stored {
     pub table: Option<Table>,
     /// Where rows go that cannot be decoded.
     pub errors: Option<ObjectId>,
+    /// Its columns that hold the time of intake.
+    pub intake_times: Option<IntakeTimes>,
     /// It keeps nothing, and starts with its first reader.
     pub starts_when_read: bool,
 }
@@ -75,11 +78,12 @@ pub fn is_append_only(object: &Object, plan: Option<&Plan>) -> bool {
     }
 }
 
-/// The source an object's options ask for; `None` for a stream rows are pushed to.
+/// The source an object's options ask for, of the columns that it brings; `None` for a stream rows are pushed to.
 pub fn source_of(object: &Object, file_root: Option<&Path>) -> Result<Option<SourceSpec>> {
     match &object.definition {
         Definition::Stream { options, .. } if options.contains_key("connector") => {
-            SourceSpec::from_options(options, &object.columns, file_root).map(Some)
+            let brought: Vec<Column> = object.columns.iter().filter(|column| !object.is_intake_time(&column.name)).cloned().collect();
+            SourceSpec::from_options(options, &brought, file_root).map(Some)
         }
         _ => Ok(None),
     }
@@ -89,13 +93,14 @@ impl Workshop {
     /// A stream, table or errors relation of a stream.
     pub fn stored(&self, object: &Object) -> Result<NewRelation> {
         let schema = schema_of(object);
-        let mut stored = Stored { shard_columns: None, table: None, errors: None, starts_when_read: false };
+        let mut stored = Stored { shard_columns: None, table: None, errors: None, intake_times: None, starts_when_read: false };
         let mut keep_nothing = false;
         match &object.definition {
             Definition::Stream { options, errors, .. } => {
                 keep_nothing = keeps_nothing(options.get("retention").map(String::as_str))?;
                 stored.starts_when_read = keep_nothing;
                 stored.errors = Some(*errors);
+                stored.intake_times = IntakeTimes::of(object);
             }
             Definition::Table { primary_key, .. } => {
                 stored.table = Some(Table::new(object.name.clone(), schema.clone(), primary_key.clone())?);

@@ -32,9 +32,8 @@ enum Connector {
 const CONNECTORS: [&str; 3] = ["nexmark", "datagen", "file"];
 
 impl SourceSpec {
-    /// Checks `WITH (…)` of a stream with these declared columns; with none, the source says which there are. A declared
-    /// column with a DEFAULT that a nexmark source does not have is left to the intake. Files are looked for here, so a
-    /// mistake is found at CREATE.
+    /// Checks `WITH (…)` of a stream with these declared columns; with none, the source says which there are.
+    /// Files are looked for here, so a mistake is found at CREATE.
     pub fn from_options(options: &BTreeMap<String, String>, columns: &[Column], file_root: Option<&Path>) -> Result<Self> {
         let name = options.get("connector").map(String::as_str).unwrap_or_default();
         let options = Options::new(name, options);
@@ -131,15 +130,14 @@ fn declared_of_nexmark(options: &NexmarkOptions, declared: &[Column]) -> Result<
     let list: Vec<&str> = own.iter().map(|column| column.name.as_str()).collect();
     let hint = format!("leave the columns out, or declare {}", list.join(", "));
     let is_own = |column: &&Column| own.iter().any(|own| own.name == column.name);
-    if let Some(other) = declared.iter().find(|column| !is_own(column) && column.default.is_none()) {
+    if let Some(other) = declared.iter().find(|column| !is_own(column)) {
         let message = format!("table '{}' of connector 'nexmark' has no column \"{}\"", options.table.name(), other.name);
         return Err(Error::new(UNDEFINED_COLUMN, message).with_hint(hint));
     }
-    let kept: Vec<Column> = declared.iter().filter(is_own).cloned().collect();
-    let same_type = |(kept, own): (&Column, &Column)| kept.sql_type.arrow() == own.sql_type.arrow() && kept.name == own.name;
-    if kept.len() != own.len() || !kept.iter().zip(&own).all(same_type) {
+    let same_type = |(declared, own): (&Column, &Column)| declared.sql_type.arrow() == own.sql_type.arrow() && declared.name == own.name;
+    if declared.len() != own.len() || !declared.iter().zip(&own).all(same_type) {
         let message = format!("the columns are not those of table '{}' of connector 'nexmark'", options.table.name());
         return Err(Error::new(DATATYPE_MISMATCH, message).with_hint(hint));
     }
-    Ok(kept)
+    Ok(declared.to_vec())
 }

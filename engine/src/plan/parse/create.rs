@@ -9,6 +9,8 @@ use super::options::parse_with;
 use super::parse_query;
 use super::tokens::{Emit, is_word};
 use super::types::parse_type;
+use catalog::SqlType;
+
 use crate::Error;
 use crate::error::sqlstate;
 use crate::plan::statement::*;
@@ -81,6 +83,10 @@ fn create_table(cursor: &mut Cursor) -> Parse<Statement> {
     let definition = if renamed.is_empty() { parse_definition(cursor, &name.name)? } else { Definition::default() };
     if definition.watermark.is_some() {
         return cursor.refuse(Error::unsupported("a table has no watermark", "use CREATE STREAM"), at);
+    }
+    if let Some(column) = definition.columns.iter().find(|column| column.intake_time) {
+        let message = format!("column \"{}\" of a table cannot be PROCTIME()", column.name);
+        return cursor.refuse(Error::unsupported(message, "rows of a table change: use DEFAULT now(), or CREATE STREAM"), at);
     }
     let options = parse_with(cursor)?;
     let query = match cursor.eat(&["AS"]) {
@@ -206,20 +212,42 @@ fn parse_column(cursor: &mut Cursor, relation: &str, definition: &mut Definition
         let message = format!("column \"{name}\" specified more than once");
         return cursor.refuse(Error::new(sqlstate::DUPLICATE_COLUMN, message), at);
     }
-    if cursor.at(&["AS"]) {
-        return cursor.refuse_here(Error::unsupported(
-            "computed columns are not supported",
-            "compute it in a view; for the time of intake declare a timestamptz column DEFAULT now()",
-        ));
-    }
-    let sql_type = parse_type(cursor)?;
-    let mut column = ColumnDef { name, sql_type, not_null: false, default: None, default_sql: None };
+    // Flink's `p AS PROCTIME()` has no type; its own there is a timestamp with time zone.
+    let sql_type = if cursor.at(&["AS"]) { SqlType::TimestampTz } else { parse_type(cursor)? };
+    let mut column = ColumnDef { name, sql_type, not_null: false, default: None, default_sql: None, intake_time: false };
     while !matches!(cursor.parser.peek_token_ref().token, Token::Comma | Token::RParen) {
         if parse_column_option(cursor, &mut column)? == Is::PrimaryKey {
             set_key(cursor, relation, definition, vec![column.name.clone()])?;
         }
     }
+    if column.intake_time && column.default.is_some() {
+        return cursor.refuse(Error::new(sqlstate::SYNTAX_ERROR, "a column has either a DEFAULT or PROCTIME()"), at);
+    }
     definition.columns.push(column);
+    Ok(())
+}
+
+/// `AS PROCTIME()`, the only computed column there is.
+fn parse_intake_time(cursor: &mut Cursor, column: &mut ColumnDef) -> Parse<()> {
+    let at = cursor.here();
+    cursor.expect(&["AS"])?;
+    if !cursor.eat(&["PROCTIME"]) {
+        return cursor.refuse(
+            Error::unsupported(
+                "computed columns other than PROCTIME() are not supported",
+                "compute it in a view; for the time of intake declare a column AS PROCTIME()",
+            ),
+            at,
+        );
+    }
+    cursor.expect_token(&Token::LParen)?;
+    cursor.expect_token(&Token::RParen)?;
+    if !matches!(column.sql_type, SqlType::Timestamp | SqlType::TimestampTz) {
+        let message = format!("column \"{}\" is of type {} but PROCTIME() is a time stamp", column.name, column.sql_type);
+        let error = Error::new(sqlstate::DATATYPE_MISMATCH, message);
+        return cursor.refuse(error.with_hint("declare it as timestamp or timestamptz"), at);
+    }
+    column.intake_time = true;
     Ok(())
 }
 
@@ -257,6 +285,7 @@ fn parse_column_option(cursor: &mut Cursor, column: &mut ColumnDef) -> Parse<Is>
                 _ => return cursor.expected("an expression"),
             }
         }
+        "AS" => parse_intake_time(cursor, column)?,
         constraint @ ("UNIQUE" | "CHECK" | "REFERENCES") => return cursor.refuse_here(no_constraint(constraint)),
         "GENERATED" => {
             return cursor.refuse_here(Error::unsupported("generated columns are not supported", "use DEFAULT, or compute it in a view"));
