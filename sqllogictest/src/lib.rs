@@ -7,11 +7,13 @@
 //! - [`script`]: one `.slt` file from its first record to its last.
 //! - [`oracle`]: the second opinion: view = its query, over the runner's own copy of the inputs.
 //! - [`chaos`]: a server that is killed under writes.
+//! - [`fuzz`]: random queries over random histories.
 //! - [`coverage`]: which constructs the corpus covers, for `docs/testing.md`.
 
 pub mod chaos;
 pub mod connection;
 pub mod coverage;
+pub mod fuzz;
 pub mod mode;
 pub mod oracle;
 pub mod script;

@@ -1,10 +1,12 @@
-//! Runs single scripts (`cargo run --release --bin thalweg-sqllogictest -- [--mode workers-2] files…`), and `./x chaos`.
+//! Runs single scripts (`cargo run --release --bin thalweg-sqllogictest -- [--mode workers-2] files…`), `./x chaos` and `./x fuzz`.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::{Duration, Instant};
 
 use clap::Parser;
 use thalweg_sqllogictest::chaos::{self, Plan};
+use thalweg_sqllogictest::fuzz;
 use thalweg_sqllogictest::mode::Mode;
 use thalweg_sqllogictest::script::{self, Report};
 use thalweg_sqllogictest::server::Program;
@@ -34,6 +36,26 @@ struct ChaosCommandLine {
     workers: usize,
 }
 
+/// Random queries as views over random histories: each view must equal its query after each statement.
+#[derive(Debug, Parser)]
+struct FuzzCommandLine {
+    /// For how long
+    #[arg(default_value_t = 5)]
+    minutes: u64,
+    /// Decides the first script; the next ones have the next seeds; random when not given
+    #[arg(long)]
+    seed: Option<u64>,
+    /// How many scripts at most
+    #[arg(long, default_value_t = u64::MAX)]
+    scripts: u64,
+    /// Write the scripts and their answers into this folder, for check_with_postgres.py
+    #[arg(long)]
+    write: Option<PathBuf>,
+    /// Go on after a failure
+    #[arg(long)]
+    keep_going: bool,
+}
+
 fn main() -> ExitCode {
     // This executable is also the server that it starts.
     if std::env::args().nth(1).as_deref() == Some("serve") {
@@ -41,6 +63,9 @@ fn main() -> ExitCode {
     }
     if std::env::args().nth(1).as_deref() == Some("chaos") {
         return chaos(&ChaosCommandLine::parse_from(std::env::args().skip(1)));
+    }
+    if std::env::args().nth(1).as_deref() == Some("fuzz") {
+        return fuzz(FuzzCommandLine::parse_from(std::env::args().skip(1)));
     }
     let CommandLine { mode, files } = CommandLine::parse();
     let modes = if mode.is_empty() { Mode::ALL.to_vec() } else { mode };
@@ -87,6 +112,37 @@ fn chaos(line: &ChaosCommandLine) -> ExitCode {
         Err(failure) => {
             println!("FAILED: {failure}");
             ExitCode::FAILURE
+        }
+    }
+}
+
+fn fuzz(line: FuzzCommandLine) -> ExitCode {
+    let seed = line.seed.unwrap_or_else(|| u64::from(rand::random::<u32>()));
+    println!("fuzz: seed {seed}");
+    let (started, time) = (Instant::now(), Duration::from_secs(line.minutes.saturating_mul(60)));
+    let mut plan = fuzz::Plan { seed, n_scripts: line.scripts, time: Some(time), folder: line.write };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime of one thread starts");
+    let program = Program::from_environment(std::env::current_exe().expect("a running process has an executable"));
+    let mut code = ExitCode::SUCCESS;
+    loop {
+        match runtime.block_on(fuzz::run(program.clone(), &plan, &|line| println!("{line}"))) {
+            Ok(report) => {
+                println!(
+                    "{} scripts: {} views, {} queries not supported; {} comparisons, 0 differences",
+                    report.n_scripts, report.n_views, report.n_refused, report.n_comparisons
+                );
+                return code;
+            }
+            Err(failure) => {
+                println!("FAILED: {failure}\n");
+                code = ExitCode::FAILURE;
+                if !line.keep_going {
+                    return code;
+                }
+                plan.n_scripts = plan.n_scripts.saturating_sub(failure.seed + 1 - plan.seed);
+                plan.seed = failure.seed + 1;
+                plan.time = Some(time.saturating_sub(started.elapsed()));
+            }
         }
     }
 }

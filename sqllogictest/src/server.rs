@@ -81,7 +81,7 @@ impl Server {
         // A log that cannot be read is not worth a second failure.
         let _ = File::open(log_file(&self.folder)).and_then(|mut file| file.read_to_string(&mut text));
         let lines: Vec<&str> = text.lines().collect();
-        lines[lines.len().saturating_sub(20)..].join("\n")
+        lines[lines.len().saturating_sub(40)..].join("\n")
     }
 
     fn kill(&mut self) {

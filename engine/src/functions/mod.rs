@@ -18,6 +18,7 @@ pub mod intervals;
 pub mod modulo;
 pub mod order;
 pub mod session;
+pub mod single_row;
 pub mod states;
 #[cfg(test)]
 mod tests;

@@ -149,8 +149,11 @@ impl Driver {
             Some(frontier) => frontier - 1,
             None => Epoch::MAX,
         };
-        let Some(version) = self.rendering.clock.next_version(first, closed) else { return Ok(()) };
-        let later = self.pending.split_off(&(version + 1));
+        let Some(covered) = self.rendering.clock.next_version(first, closed) else { return Ok(()) };
+        let later = self.pending.split_off(&(covered + 1));
+        // What nothing has changed since is the same at the later epoch. It must be emitted at the change's: the worker takes a
+        // relation for done once it is past the last epoch that touched its inputs.
+        let version = self.pending.last_key_value().map_or(first, |(changed, _)| *changed);
         for (epoch, changes) in std::mem::replace(&mut self.pending, later) {
             for (port, changes) in changes {
                 self.rendering.metrics.stepped(changes.len() as u64, 0, 0, self.state.state_size());

@@ -38,6 +38,7 @@ pub(crate) fn canonical(plan: LogicalPlan, purpose: Purpose) -> DataFusionResult
     let settled = plan.transform_up_with_subqueries(|node| {
         let node = node.recompute_schema()?;
         let settled = match node {
+            LogicalPlan::Join(join) => super::copies::counted(join)?,
             LogicalPlan::Limit(limit) => ordered_limit(limit, purpose)?,
             LogicalPlan::Window(window) => total_window(window)?,
             LogicalPlan::Aggregate(aggregate) => total_aggregate(aggregate)?,
@@ -260,8 +261,14 @@ fn ascending(expression: Expr) -> SortExpr {
     SortExpr::new(expression, true, false)
 }
 
-/// Appends the expressions that the order does not name yet.
+/// Appends the expressions that the order does not name yet. A key that is named again decides nothing, and is left out.
 fn extend(order: &mut Vec<SortExpr>, expressions: Vec<Expr>) {
+    let keys = std::mem::take(order);
+    for sort in keys {
+        if !order.iter().any(|known: &SortExpr| known.expr == sort.expr) {
+            order.push(sort);
+        }
+    }
     for expression in expressions {
         if !order.iter().any(|sort| sort.expr == expression) {
             order.push(ascending(expression));

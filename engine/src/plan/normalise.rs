@@ -1,6 +1,7 @@
 //! One pass over the AST of every query and expression, so that both engines read what Postgres would.
 //!
-//! Rewritten: windows in FROM and in GROUP BY ([`super::windows`]), `^` as power, `FETCH FIRST n` as LIMIT. Refused: what DataFusion would pass over in silence (TABLESAMPLE, WITH ORDINALITY, FOR UPDATE
+//! Rewritten: windows in FROM and in GROUP BY ([`super::windows`]), the shared columns of FULL JOIN USING ([`full_using`]), `^`
+//! as power, `FETCH FIRST n` as LIMIT. Refused: what DataFusion would pass over in silence (TABLESAMPLE, WITH ORDINALITY, FOR UPDATE
 //! …) and PROCTIME(), whose value is not a function of the inputs. The pass is idempotent.
 //!
 //! Not done here: types (the planner's), and ties of window functions (the planner's).
@@ -15,7 +16,7 @@ use datafusion::sql::sqlparser::tokenizer::Location;
 
 use catalog::SqlType;
 
-use super::windows;
+use super::{full_using, windows};
 use crate::error::sqlstate;
 use crate::{Error, Result};
 
@@ -66,11 +67,15 @@ impl VisitorMut for Normaliser {
     type Break = Box<Refusal>;
 
     fn pre_visit_query(&mut self, query: &mut Query) -> Flow {
-        flow(check_query(query).and_then(|()| fetch_as_limit(query)))
+        flow(check_query(query).and_then(|()| fetch_as_limit(query)).and_then(|()| full_using::rewrite_query(query)))
     }
 
     fn pre_visit_select(&mut self, select: &mut Select) -> Flow {
-        flow(check_select(select).and_then(|()| windows::rewrite_group_by(select)))
+        flow(
+            check_select(select)
+                .and_then(|()| full_using::rewrite_select(select).map(drop))
+                .and_then(|()| windows::rewrite_group_by(select)),
+        )
     }
 
     fn pre_visit_table_factor(&mut self, factor: &mut TableFactor) -> Flow {
@@ -155,7 +160,7 @@ fn rewrite_expr(expr: &mut Expr) -> Result<(), Refusal> {
         Expr::Function(function) if is_named(function, "proctime") => {
             let error = Error::unsupported(
                 "PROCTIME() is not supported: its value would not be a function of the inputs",
-                "store the time of intake: declare a column timestamptz DEFAULT now() in the stream, and use that column",
+                "store the time of intake: declare a column AS PROCTIME() in the stream, and use that column",
             );
             return Err(Refusal::of(expr, error));
         }

@@ -42,6 +42,7 @@ use crate::Result;
 use crate::functions::UNSOUND_OPTIMIZER_RULE;
 use crate::plan::arithmetic::CheckedArithmetic;
 use crate::plan::coercion::NumericsBesideDoubles;
+use crate::plan::subquery::UnnestSubqueries;
 
 /// Rows per batch in batch runs.
 pub const BATCH_ROWS: usize = 8192;
@@ -88,13 +89,15 @@ impl Session {
     }
 }
 
-/// DataFusion's rules with ours: numerics beside doubles are settled before types are coerced, arithmetic after.
+/// DataFusion's rules with ours: numerics beside doubles are settled before types are coerced, arithmetic after; subqueries
+/// come last, when their types are settled.
 fn analyzer_rules() -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {
     vec![
         Arc::new(ResolveGroupingFunction::new()),
         Arc::new(NumericsBesideDoubles),
         Arc::new(TypeCoercion::new()),
         Arc::new(CheckedArithmetic),
+        Arc::new(UnnestSubqueries),
     ]
 }
 

@@ -1,0 +1,163 @@
+//! Subqueries as joins, for both engines, by Neumann and Kemper's general way (*Unnesting Arbitrary Queries*, BTW 2015): the
+//! subquery is joined with the distinct values of the outer columns it refers to (its *bindings*), the bindings become
+//! columns of each of its operators, and the result is joined with the outer query on them.
+//!
+//! Guaranteed: afterwards no expression holds a subquery that DataFusion cannot run or gets wrong; names, types and order of
+//! each plan's columns are as before. A scalar subquery with several rows for a binding fails there with 21000, row by row.
+//! Not guaranteed: that every subquery is rewritten. What DataFusion turns into a semi, anti or aggregated join by itself is
+//! left to it, since that join needs no bindings ([`simple`] says what). A subquery in the condition of an outer join, a
+//! recursion that refers outside and a correlated LIMIT that is no number are left too, and fail there.
+//!
+//! - [`simple`]: what is left. [`bindings`]: the subquery for all bindings at once. [`replace`]: what stands for the
+//!   subquery's expression above the join. [`names`]: columns without clashes.
+
+mod bindings;
+mod names;
+mod replace;
+mod simple;
+
+use std::sync::Arc;
+
+use datafusion::common::Result;
+use datafusion::common::config::ConfigOptions;
+use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
+use datafusion::logical_expr::expr::{Exists, InSubquery};
+use datafusion::logical_expr::expr_rewriter::NamePreserver;
+use datafusion::logical_expr::logical_plan::{Filter, Subquery};
+use datafusion::logical_expr::utils::{conjunction, split_conjunction_owned};
+use datafusion::logical_expr::{Expr, LogicalPlan};
+use datafusion::optimizer::rewrite_set_comparison::RewriteSetComparison;
+use datafusion::optimizer::{AnalyzerRule, OptimizerContext, OptimizerRule};
+
+use names::{Names, columns, keep_columns, project};
+use replace::Outer;
+use simple::Place;
+
+/// The analyzer rule; it comes last, when types are settled.
+#[derive(Debug, Default)]
+pub struct UnnestSubqueries;
+
+impl AnalyzerRule for UnnestSubqueries {
+    fn name(&self) -> &str {
+        "unnest_subqueries"
+    }
+
+    fn analyze(&self, plan: LogicalPlan, _config: &ConfigOptions) -> Result<LogicalPlan> {
+        let context = OptimizerContext::new();
+        let plan = plan.transform_up_with_subqueries(|node| RewriteSetComparison::new().rewrite(node, &context))?.data;
+        Unnesting::default().plan(plan)
+    }
+}
+
+/// One run of the rule.
+#[derive(Default)]
+struct Unnesting {
+    names: Names,
+}
+
+impl Unnesting {
+    /// The plan without such subqueries, inner ones first.
+    fn plan(&mut self, plan: LogicalPlan) -> Result<LogicalPlan> {
+        let plan = plan.map_children(|child| self.plan(child).map(Transformed::yes))?.data;
+        match plan {
+            LogicalPlan::Join(join) => self.lateral(join),
+            LogicalPlan::Filter(filter) if has_subquery(&filter.predicate)? => self.filter(filter),
+            plan if any_subquery(&plan)? => self.node(plan),
+            plan => Ok(plan),
+        }
+    }
+
+    /// What needs no join comes first, so that only rows that pass it give bindings.
+    fn filter(&mut self, filter: Filter) -> Result<LogicalPlan> {
+        let schema = Arc::clone(filter.input.schema());
+        let (with, without): (Vec<Expr>, Vec<Expr>) =
+            split_conjunction_owned(filter.predicate).into_iter().partition(|part| has_subquery(part).unwrap_or(true));
+        let mut outer = Outer::new(match conjunction(without) {
+            Some(predicate) => LogicalPlan::Filter(Filter::try_new(predicate, filter.input)?),
+            None => filter.input.as_ref().clone(),
+        });
+        let mut predicates = Vec::with_capacity(with.len());
+        for part in with {
+            predicates.push(self.expression(part, &mut outer, Place::Condition)?);
+        }
+        let predicate = conjunction(predicates).expect("a filter with subqueries has a part with one");
+        keep_columns(LogicalPlan::Filter(Filter::try_new(predicate, outer.plan.into())?), &schema)
+    }
+
+    /// Any other node with one input. A node with several (a join's condition) is left.
+    fn node(&mut self, plan: LogicalPlan) -> Result<LogicalPlan> {
+        let inputs = plan.inputs();
+        let [input] = inputs.as_slice() else { return Ok(plan) };
+        let place = if matches!(plan, LogicalPlan::Projection(_)) { Place::SelectList } else { Place::Elsewhere };
+        let (schema, mut outer, names) = (Arc::clone(plan.schema()), Outer::new((*input).clone()), NamePreserver::new(&plan));
+        let mut expressions = Vec::new();
+        for expression in plan.expressions() {
+            let name = names.save(&expression);
+            expressions.push(name.restore(self.expression(expression, &mut outer, place)?));
+        }
+        let plan = plan.with_new_exprs(expressions, vec![outer.plan])?;
+        keep_columns(plan.recompute_schema()?, &schema)
+    }
+
+    /// The expression over `outer`, which gets the joins that it needs.
+    fn expression(&mut self, expression: Expr, outer: &mut Outer, place: Place) -> Result<Expr> {
+        let replaced = expression.transform_down(|node| {
+            let is_top = place == Place::Condition;
+            let replaced = match node {
+                Expr::ScalarSubquery(subquery) => {
+                    let subquery = self.inner(subquery)?;
+                    match simple::scalar(&subquery, outer.base(), place) {
+                        true => Expr::ScalarSubquery(self.named_apart(subquery)?),
+                        false => self.scalar(&subquery, outer)?,
+                    }
+                }
+                Expr::Exists(Exists { subquery, negated }) => {
+                    let subquery = self.inner(subquery)?;
+                    match is_top && simple::exists(&subquery, outer.base()) {
+                        true => Expr::Exists(Exists { subquery, negated }),
+                        false => self.exists(&subquery, negated, outer)?,
+                    }
+                }
+                Expr::InSubquery(InSubquery { expr, subquery, negated }) => {
+                    let subquery = self.inner(subquery)?;
+                    let expr = self.expression(*expr, outer, Place::Elsewhere)?;
+                    let simple = is_top && simple::is_in(&expr, &subquery, outer.base());
+                    match simple {
+                        true => Expr::InSubquery(InSubquery { expr: expr.into(), subquery, negated }),
+                        false => self.is_in(expr, &subquery, negated, outer)?,
+                    }
+                }
+                other => return Ok(Transformed::no(other)),
+            };
+            Ok(Transformed::new(replaced, true, TreeNodeRecursion::Jump))
+        })?;
+        Ok(replaced.data)
+    }
+
+    /// The subquery with a name for its column that no column around it has: DataFusion joins by names.
+    fn named_apart(&mut self, subquery: Subquery) -> Result<Subquery> {
+        let name = self.names.fresh("value");
+        let value = columns(subquery.subquery.schema()).swap_remove(0).alias(name);
+        let plan = project(vec![value], subquery.subquery.as_ref().clone())?;
+        Ok(Subquery { subquery: plan.into(), ..subquery })
+    }
+
+    /// The subquery, those inside it unnested.
+    fn inner(&mut self, subquery: Subquery) -> Result<Subquery> {
+        let plan = self.plan(subquery.subquery.as_ref().clone())?;
+        Ok(Subquery { outer_ref_columns: plan.all_out_ref_exprs(), subquery: plan.into(), spans: subquery.spans })
+    }
+}
+
+fn has_subquery(expression: &Expr) -> Result<bool> {
+    expression.exists(|node| Ok(matches!(node, Expr::ScalarSubquery(_) | Expr::Exists(_) | Expr::InSubquery(_))))
+}
+
+fn any_subquery(plan: &LogicalPlan) -> Result<bool> {
+    let mut found = false;
+    plan.apply_expressions(|expression| {
+        found |= has_subquery(expression)?;
+        Ok(if found { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
+    })?;
+    Ok(found)
+}
