@@ -11,7 +11,7 @@ use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{DFSchema, Result as DataFusionResult};
 use datafusion::logical_expr::logical_plan::Projection;
 use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
-use datafusion::logical_expr::{Expr, LogicalPlan};
+use datafusion::logical_expr::{Expr, JoinType, LogicalPlan};
 use datafusion::physical_expr::expressions::Column as PhysicalColumn;
 use datafusion::physical_expr::{PhysicalExpr, create_physical_expr};
 use datafusion::sql::planner::{PlannerContext, SqlToRel};
@@ -221,8 +221,17 @@ fn row_wise(planned: &PlannedQuery) -> DataFusionResult<Option<Vec<Arc<dyn Physi
         });
         plan = &projection.input;
     }
-    let plain = matches!(plan, LogicalPlan::TableScan(_) | LogicalPlan::SubqueryAlias(_) | LogicalPlan::Join(_));
-    Ok(expressions.filter(|_| plain))
+    Ok(expressions.filter(|_| is_row(plan)))
+}
+
+/// A row of one relation, or of two that stand for the row there and the row proposed. A subquery has become another join.
+fn is_row(plan: &LogicalPlan) -> bool {
+    match plan {
+        LogicalPlan::TableScan(_) => true,
+        LogicalPlan::SubqueryAlias(alias) => is_row(&alias.input),
+        LogicalPlan::Join(join) => join.join_type == JoinType::Inner && join.filter.is_none() && is_row(&join.left) && is_row(&join.right),
+        _ => false,
+    }
 }
 
 fn has_subquery(expression: &Expr) -> DataFusionResult<bool> {

@@ -14,6 +14,7 @@ pub mod intake;
 pub mod log_thread;
 pub mod reader;
 pub mod relation;
+mod shard;
 pub mod table;
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
@@ -31,15 +32,14 @@ use crate::error::sqlstate;
 use crate::log::{Effect, EpochRecord, Log, Replay, SourceSpan};
 use crate::metrics::Registry;
 use crate::source::SourceSpec;
-use crate::state::key::hash_rows;
 use crate::time::ReadClock;
-use crate::update::split_by_worker;
 use crate::worker::{CommandSender, Report};
 use crate::{ChangeBatch, Epoch, Error, Result};
 use intake::IntakeTimes;
 use log_thread::LogThread;
 use reader::{Event, Outputs, Reader};
 use relation::NewRelation;
+use shard::Shard;
 use table::{Applied, Table, Write};
 
 /// Epochs sent to the workers that they or the log have not finished: enough that neither waits for the other, few enough
@@ -186,14 +186,6 @@ struct Relation {
     is_started: bool,
     /// For a stream that keeps nothing: it starts with its first reader.
     starts_when_read: bool,
-}
-
-/// How a stored relation's rows are spread over workers.
-enum Shard {
-    /// Anywhere.
-    Spread,
-    /// By the hash of these columns, so that a row's deletion meets its insertion.
-    ByColumns(Vec<usize>),
 }
 
 /// What the next epoch will hold.
@@ -687,25 +679,6 @@ impl Ack {
             Self::Write(reply, _) => answer(reply, Err(error.clone())),
             Self::Defined(reply, _) => answer(reply, Err(error.clone())),
             Self::Finished(_) => {}
-        }
-    }
-}
-
-impl Shard {
-    fn split(&self, changes: &ChangeBatch, n_workers: usize, epoch: Epoch) -> Vec<Option<ChangeBatch>> {
-        match self {
-            Self::Spread if changes.len() < 1024 * n_workers => {
-                let owner = epoch as usize % n_workers;
-                (0..n_workers).map(|worker| (worker == owner).then(|| changes.clone())).collect()
-            }
-            Self::Spread => {
-                let bound = |worker: usize| changes.len() * worker / n_workers;
-                (0..n_workers).map(|worker| Some(changes.slice(bound(worker), bound(worker + 1) - bound(worker)))).collect()
-            }
-            Self::ByColumns(columns) => {
-                let keys: Vec<_> = columns.iter().map(|column| Arc::clone(changes.column(*column))).collect();
-                split_by_worker(changes, &hash_rows(&keys), n_workers).expect("there is one hash per row")
-            }
         }
     }
 }

@@ -298,16 +298,10 @@ impl<'a> Queries<'a> {
         let pair = (self.column(kind, left), self.column(kind, right));
         let (a, b) = match pair {
             (Some(a), Some(b)) => (a, b),
-            _ => (
-                left[0].sql.clone(),
-                format!(
-                    "{}",
-                    right
-                        .iter()
-                        .find(|column| column.kind == left[0].kind)
-                        .map_or_else(|| left[0].sql.clone(), |column| column.sql.clone())
-                ),
-            ),
+            _ => {
+                let fitting = right.iter().find(|column| column.kind == left[0].kind).unwrap_or(&left[0]);
+                (left[0].sql.clone(), fitting.sql.clone())
+            }
         };
         let both: Vec<Column> = left.iter().chain(right).cloned().collect();
         match self.rng.random_range(0..5) {

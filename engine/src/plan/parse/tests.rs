@@ -121,7 +121,8 @@ fn part<'a, T: std::fmt::Display + 'a>(word: &str, items: impl IntoIterator<Item
 fn list(columns: &[ColumnDef]) -> String {
     let columns = columns.iter().map(|column| {
         let default = column.default_sql.as_ref().map(|default| format!(" default {default}")).unwrap_or_default();
-        format!("{} {:?}{}{default}", column.name, column.sql_type, flag(column.not_null, "not-null"))
+        let flags = format!("{}{}", flag(column.not_null, "not-null"), flag(column.intake_time, "intake-time"));
+        format!("{} {:?}{flags}{default}", column.name, column.sql_type)
     });
     columns.collect::<Vec<_>>().join(", ")
 }
@@ -197,7 +198,10 @@ fn streams() {
     );
     table.check("CREATE STREAM s (a int PRIMARY KEY)", "0A000 17 a stream has no primary key: its rows are never changed");
     table.check("CREATE STREAM s (a int, WATERMARK FOR b AS b)", "42703 17 column \"b\" named in WATERMARK does not exist");
-    table.check("CREATE STREAM s (p AS PROCTIME())", "0A000 20 computed columns are not supported");
+    table.check("CREATE STREAM s (p AS PROCTIME())", "stream s (p TimestampTz intake-time)");
+    table.check("CREATE STREAM s (p AS (k + 1))", "0A000 20 computed columns other than PROCTIME() are not supported");
+    table.check("CREATE STREAM s (p int AS PROCTIME())", "42804 24 column \"p\" is of type integer but PROCTIME() is a time stamp");
+    table.check("CREATE TABLE t (p timestamp AS PROCTIME())", "0A000 16 column \"p\" of a table cannot be PROCTIME()");
     table.check(
         "CREATE STREAM s (p timestamptz DEFAULT PROCTIME())",
         "0A000 40 PROCTIME() is not supported: its value would not be a function of the inputs",

@@ -25,7 +25,7 @@ use datafusion::logical_expr::expr::{Exists, InSubquery};
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::logical_plan::{Filter, Subquery};
 use datafusion::logical_expr::utils::{conjunction, split_conjunction_owned};
-use datafusion::logical_expr::{Expr, LogicalPlan};
+use datafusion::logical_expr::{BinaryExpr, Expr, LogicalPlan, Operator, binary_expr};
 use datafusion::optimizer::rewrite_set_comparison::RewriteSetComparison;
 use datafusion::optimizer::{AnalyzerRule, OptimizerContext, OptimizerRule};
 
@@ -78,10 +78,29 @@ impl Unnesting {
         });
         let mut predicates = Vec::with_capacity(with.len());
         for part in with {
-            predicates.push(self.expression(part, &mut outer, Place::Condition)?);
+            predicates.push(self.condition(part, &mut outer)?);
         }
         let predicate = conjunction(predicates).expect("a filter with subqueries has a part with one");
         keep_columns(LogicalPlan::Filter(Filter::try_new(predicate, outer.plan.into())?), &schema)
+    }
+
+    /// A part of a filter. Below AND and OR alone an unknown IN does what a false one does, so that a mark without nulls will do.
+    fn condition(&mut self, part: Expr, outer: &mut Outer) -> Result<Expr> {
+        match part {
+            Expr::BinaryExpr(BinaryExpr { left, op: op @ (Operator::And | Operator::Or), right }) => {
+                let (left, right) = (self.condition(*left, outer)?, self.condition(*right, outer)?);
+                Ok(binary_expr(left, op, right))
+            }
+            Expr::InSubquery(InSubquery { expr, subquery, negated: false }) => {
+                let subquery = self.inner(subquery)?;
+                let expr = self.expression(*expr, outer, Place::Elsewhere)?;
+                match simple::exists(&subquery, outer.base()) {
+                    true => Ok(Expr::InSubquery(InSubquery { expr: expr.into(), subquery, negated: false })),
+                    false => self.is_in(expr, &subquery, false, outer),
+                }
+            }
+            part => self.expression(part, outer, Place::Condition),
+        }
     }
 
     /// Any other node with one input. A node with several (a join's condition) is left.
