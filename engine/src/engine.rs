@@ -4,7 +4,7 @@
 //! statement sees every write acknowledged before it, in every relation, and all relations it reads at one epoch.
 //!
 //! - [`define`]: CREATE, DROP, COMMENT. [`names`]: what names in a query mean.
-//! - [`read`]: queries over snapshots. [`transaction`]: a block's snapshot and its own writes.
+//! - [`prepare`]: parameters and columns before a statement runs. [`read`]: queries over snapshots. [`transaction`]: a block's snapshot and its own writes.
 //! - [`write`]: INSERT, UPDATE, DELETE. [`ingest`]: COPY and HTTP. [`subscribe`]: changes as they happen.
 //! - [`system`]: `thalweg.operators` and `thalweg.jobs`. [`describe`]: EXPLAIN and SHOW.
 
@@ -12,6 +12,7 @@ mod define;
 mod describe;
 mod ingest;
 mod names;
+mod prepare;
 mod read;
 mod subscribe;
 mod system;
@@ -43,8 +44,9 @@ use crate::worker::{CommandSender, Workers};
 use crate::{Epoch, Error, Result};
 
 pub use ingest::{Ingest, IngestFormat, Ingested};
+pub use prepare::Described;
 pub use subscribe::Subscription;
-pub use transaction::Transaction;
+pub use transaction::{Savepoint, Transaction};
 
 /// A running engine.
 #[derive(Clone)]

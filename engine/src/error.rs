@@ -26,6 +26,7 @@ pub struct Error {
 /// The SQLSTATEs used, by the name Postgres gives them.
 pub mod sqlstate {
     #![expect(missing_docs, reason = "the names are Postgres's own")]
+    pub const PROTOCOL_VIOLATION: &str = "08P01";
     pub const FEATURE_NOT_SUPPORTED: &str = "0A000";
     pub const CARDINALITY_VIOLATION: &str = "21000";
     pub const NUMERIC_VALUE_OUT_OF_RANGE: &str = "22003";
@@ -39,8 +40,11 @@ pub mod sqlstate {
     pub const ACTIVE_TRANSACTION: &str = "25001";
     pub const NO_ACTIVE_TRANSACTION: &str = "25P01";
     pub const IN_FAILED_TRANSACTION: &str = "25P02";
+    pub const UNDEFINED_PSTATEMENT: &str = "26000";
     pub const INVALID_AUTHORIZATION: &str = "28000";
     pub const DEPENDENT_OBJECTS: &str = "2BP01";
+    pub const UNDEFINED_CURSOR: &str = "34000";
+    pub const UNDEFINED_SAVEPOINT: &str = "3B001";
     pub const INVALID_CATALOG_NAME: &str = "3D000";
     pub const INVALID_SCHEMA_NAME: &str = "3F000";
     pub const SERIALIZATION_FAILURE: &str = "40001";
@@ -50,7 +54,16 @@ pub mod sqlstate {
     pub const AMBIGUOUS_COLUMN: &str = "42702";
     pub const UNDEFINED_FUNCTION: &str = "42883";
     pub const UNDEFINED_TABLE: &str = "42P01";
+    pub const UNDEFINED_PARAMETER: &str = "42P02";
     pub const DUPLICATE_OBJECT: &str = "42710";
+    pub const DUPLICATE_CURSOR: &str = "42P03";
+    pub const DUPLICATE_PSTATEMENT: &str = "42P05";
+    pub const INDETERMINATE_DATATYPE: &str = "42P18";
+    pub const INVALID_CURSOR_DEFINITION: &str = "42P11";
+    pub const OBJECT_NOT_IN_STATE: &str = "55000";
+    pub const INVALID_BINARY: &str = "22P03";
+    pub const INVALID_ENCODING: &str = "22021";
+    pub const READ_ONLY_TRANSACTION: &str = "25006";
     pub const DUPLICATE_TABLE: &str = "42P07";
     pub const DUPLICATE_COLUMN: &str = "42701";
     pub const DATATYPE_MISMATCH: &str = "42804";
@@ -61,6 +74,7 @@ pub mod sqlstate {
     pub const OUT_OF_MEMORY: &str = "53200";
     pub const TOO_MANY_CONNECTIONS: &str = "53300";
     pub const STATEMENT_TOO_COMPLEX: &str = "54001";
+    pub const LIMIT_EXCEEDED: &str = "54000";
     pub const OBJECT_IN_USE: &str = "55006";
     pub const QUERY_CANCELED: &str = "57014";
     pub const ADMIN_SHUTDOWN: &str = "57P01";

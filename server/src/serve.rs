@@ -17,6 +17,7 @@ use crate::config::{Config, given_path};
 use crate::http;
 use crate::pgwire::cancel::CancelRegistry;
 use crate::pgwire::listener::{self, Shared};
+use crate::session::notify::Channels;
 use crate::session::settings::Settings;
 use crate::shutdown::Shutdown;
 
@@ -83,12 +84,20 @@ impl Server {
             engine,
             queries,
             cancel: CancelRegistry::default(),
+            channels: Channels::default(),
             shutdown,
             settings,
             startup_timeout: Duration::from_secs(config.startup_timeout_s),
             slots: Arc::new(Semaphore::new(config.max_connections)),
         };
-        let listeners = Listeners { pg: listen(config.pg, "pg").await?, http: listen(config.http, "http").await? };
+        let listeners = match Listeners::open(&config).await {
+            Ok(listeners) => listeners,
+            Err(error) => {
+                // The engine's threads must not be ended from inside a runtime, as dropping it here would.
+                shared.engine.shutdown().await?;
+                return Err(error);
+            }
+        };
         let (pg, http) = (listeners.pg.local_addr()?, listeners.http.local_addr()?);
         Ok(Self { pg, http, listeners, shared, config })
     }
@@ -122,6 +131,12 @@ impl Server {
         }
         info!("stopped");
         Ok(())
+    }
+}
+
+impl Listeners {
+    async fn open(config: &Config) -> Result<Self> {
+        Ok(Self { pg: listen(config.pg, "pg").await?, http: listen(config.http, "http").await? })
     }
 }
 

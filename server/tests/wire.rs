@@ -4,24 +4,8 @@ mod common;
 
 use std::time::Duration;
 
-use common::{PATIENCE, RawClient, TestServer, error_field, failing, letters, simple};
+use common::{PATIENCE, RawClient, TestServer, error_field, failing, letters, simple, status, tags};
 use futures::SinkExt;
-
-async fn session(server: &TestServer) -> RawClient {
-    let mut client = server.raw().await;
-    client.startup(&[("user", "thalweg")]).await;
-    client.until('Z').await;
-    client
-}
-
-fn last_status(messages: &[(char, Vec<u8>)]) -> char {
-    messages.last().expect("ReadyForQuery").1[0] as char
-}
-
-fn tags(messages: &[(char, Vec<u8>)]) -> Vec<String> {
-    let tag = |body: &[u8]| String::from_utf8_lossy(&body[..body.len() - 1]).into_owned();
-    messages.iter().filter(|(letter, _)| *letter == 'C').map(|(_, body)| tag(body)).collect()
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn rows_and_empty_queries() {
@@ -29,7 +13,7 @@ async fn rows_and_empty_queries() {
     let client = server.connect().await;
     assert_eq!(simple(&client, "SELECT 1, 'a', NULL").await, ["1|a|NULL", "-- 1"]);
     assert_eq!(simple(&client, "SELECT 1; SELECT 2").await, ["1", "-- 1", "2", "-- 1"]);
-    let mut raw = session(&server).await;
+    let mut raw = server.session().await;
     for empty in ["", ";", " ;; ", "-- only a comment"] {
         raw.query(empty).await;
         assert_eq!(letters(&raw.until('Z').await), "IZ", "{empty:?}");
@@ -44,7 +28,7 @@ async fn settings() {
     assert_eq!(simple(&client, "SHOW server_version_num").await[0], "150000");
     assert_eq!(failing(&client, "SET no_such_setting = 1").await.0, "42704");
     assert_eq!(failing(&client, "SHOW no_such_setting").await.0, "42704");
-    let mut raw = session(&server).await;
+    let mut raw = server.session().await;
     raw.query("SET application_name = 'other'").await;
     let messages = raw.until('Z').await;
     assert_eq!(letters(&messages), "CSZ");
@@ -54,18 +38,18 @@ async fn settings() {
 #[tokio::test(flavor = "multi_thread")]
 async fn answers_before_an_error_are_kept() {
     let server = TestServer::start().await;
-    let mut raw = session(&server).await;
+    let mut raw = server.session().await;
     raw.query("SELECT 1; SELECT * FROM nowhere; SELECT 2").await;
     let messages = raw.until('Z').await;
     assert_eq!(letters(&messages), "TDCEZ");
     assert_eq!(error_field(&messages[3].1, b'C').as_deref(), Some("42P01"));
-    assert_eq!(last_status(&messages), 'I');
+    assert_eq!(status(&messages), 'I');
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn syntax_errors_point_at_their_place() {
     let server = TestServer::start().await;
-    let mut raw = session(&server).await;
+    let mut raw = server.session().await;
     raw.query("SELECT 1; SELEC 2").await;
     let messages = raw.until('Z').await;
     assert_eq!(letters(&messages), "EZ");
@@ -76,7 +60,7 @@ async fn syntax_errors_point_at_their_place() {
 #[tokio::test(flavor = "multi_thread")]
 async fn tags_tell_what_happened() {
     let server = TestServer::start().await;
-    let mut raw = session(&server).await;
+    let mut raw = server.session().await;
     for (sql, tag) in [
         ("CREATE TABLE t (id bigint PRIMARY KEY, v text)", "CREATE TABLE"),
         ("INSERT INTO t VALUES (1, 'a'), (2, 'b')", "INSERT 0 2"),
@@ -99,13 +83,13 @@ async fn tags_tell_what_happened() {
 #[tokio::test(flavor = "multi_thread")]
 async fn transaction_blocks() {
     let server = TestServer::start().await;
-    let mut raw = session(&server).await;
+    let mut raw = server.session().await;
     let other = server.connect().await;
     let mut run = async |sql: &str| {
         raw.query(sql).await;
         let messages = raw.until('Z').await;
         let error = messages.iter().find(|(letter, _)| *letter == 'E').and_then(|(_, body)| error_field(body, b'C'));
-        (last_status(&messages), error.unwrap_or_else(|| tags(&messages).join(",")))
+        (status(&messages), error.unwrap_or_else(|| tags(&messages).join(",")))
     };
     let is = |status: char, answer: &str| (status, answer.to_owned());
     assert_eq!(run("CREATE TABLE t (a bigint)").await, is('I', "CREATE TABLE"));
@@ -169,7 +153,7 @@ async fn copy_in_and_out() {
     let server = TestServer::start().await;
     let client = server.connect().await;
     simple(&client, "CREATE TABLE t (a bigint, b text)").await;
-    let mut raw = session(&server).await;
+    let mut raw = server.session().await;
     raw.query("COPY t FROM STDIN").await;
     assert_eq!(letters(&raw.until('G').await), "G");
     raw.message(b'd', b"1\tx\\ty\n2").await;
@@ -230,7 +214,7 @@ async fn subscribers_see_changes_as_they_happen() {
     let client = server.connect().await;
     simple(&client, "CREATE TABLE t (a bigint)").await;
     simple(&client, "INSERT INTO t VALUES (1)").await;
-    let mut raw = session(&server).await;
+    let mut raw = server.session().await;
     raw.query("COPY (SUBSCRIBE t) TO STDOUT").await;
     let next_line = async |raw: &mut RawClient| {
         let messages = raw.until('d').await;
@@ -258,34 +242,9 @@ async fn other_sessions_go_on_beside_a_long_query() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn extended_protocol_for_plain_text() {
-    let server = TestServer::start().await;
-    let mut raw = session(&server).await;
-    let pipeline = async |raw: &mut RawClient, sql: &str, result_format: &[u8]| {
-        raw.message(b'P', format!("\0{sql}\0\0\0").as_bytes()).await;
-        raw.message(b'B', &[&b"\0\0\0\0\0\0"[..], result_format].concat()).await;
-        raw.message(b'D', b"P\0").await;
-        raw.message(b'E', b"\0\0\0\0\0").await;
-        raw.message(b'S', b"").await;
-        raw.until('Z').await
-    };
-    assert_eq!(letters(&pipeline(&mut raw, "SELECT 1", b"\0\0").await), "12TDCZ");
-    assert_eq!(letters(&pipeline(&mut raw, "BEGIN", b"\0\0").await), "12nCZ");
-    assert_eq!(letters(&pipeline(&mut raw, "ROLLBACK", b"\0\0").await), "12nCZ");
-    // What we do not have yet is refused, and everything up to Sync skipped.
-    let messages = pipeline(&mut raw, "SELECT 1", b"\0\x01\0\x01").await;
-    assert_eq!(letters(&messages), "12EZ");
-    assert_eq!(error_field(&messages[2].1, b'C').as_deref(), Some("0A000"));
-    assert_eq!(letters(&pipeline(&mut raw, "SELEC", b"\0\0").await), "EZ");
-    let client = server.connect().await;
-    let prepared = tokio::time::timeout(PATIENCE, client.query("SELECT $1::bigint", &[&1_i64])).await.expect("never a hang");
-    assert!(prepared.is_err());
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn a_client_that_leaves_frees_its_connection() {
     let server = TestServer::start_with(|given| given.max_connections = Some(1)).await;
-    let mut raw = session(&server).await;
+    let mut raw = server.session().await;
     raw.query(ENDLESS).await;
     drop(raw);
     let deadline = tokio::time::Instant::now() + PATIENCE;

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::array::{RecordBatch, StringArray};
-use arrow::datatypes::{DataType, Field, Schema};
 use catalog::{Definition, Object, ObjectId, ObjectKind};
 use datafusion::physical_plan::displayable;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
@@ -71,7 +70,7 @@ impl Core {
         self.catalog().get(id).map_or_else(|| id.to_string(), |object| object.name.clone())
     }
 
-    fn show(&self, what: ShowObjects) -> RecordBatch {
+    pub(super) fn show(&self, what: ShowObjects) -> RecordBatch {
         if what == ShowObjects::Jobs {
             return system::jobs(self);
         }
@@ -99,7 +98,7 @@ impl Core {
         table.finish()
     }
 
-    fn show_create(&self, name: &Name) -> Result<RecordBatch> {
+    pub(super) fn show_create(&self, name: &Name) -> Result<RecordBatch> {
         let catalog = self.catalog();
         let object = match catalog.resolve(name.schema.as_deref(), &name.name) {
             Some(object) => object,
@@ -117,6 +116,5 @@ impl Core {
 }
 
 fn query_plan(lines: Vec<String>) -> Result<RecordBatch> {
-    let schema = Arc::new(Schema::new(vec![Field::new("QUERY PLAN", DataType::Utf8, false)]));
-    Ok(RecordBatch::try_new(schema, vec![Arc::new(StringArray::from(lines))])?)
+    Ok(RecordBatch::try_new(super::prepare::query_plan_schema(), vec![Arc::new(StringArray::from(lines))])?)
 }

@@ -123,7 +123,7 @@ fn whole_relation(plan: &Plan, core: &Core) -> Option<ObjectId> {
     columns.iter().copied().eq(0..n_columns).then_some(*relation)
 }
 
-fn subscription_schema(rows: &SchemaRef) -> SchemaRef {
+pub(super) fn subscription_schema(rows: &SchemaRef) -> SchemaRef {
     let mut fields = vec![Arc::new(Field::new("epoch", DataType::Int64, false)), Arc::new(Field::new("diff", DataType::Int64, true))];
     fields.extend(rows.fields().iter().map(|field| Arc::new(field.as_ref().clone().with_nullable(true))));
     Arc::new(Schema::new(fields))

@@ -30,8 +30,15 @@ pub(super) struct WrittenRelation {
     /// The rows before the block, and its changes since.
     before: Vec<RecordBatch>,
     effects: Vec<ChangeBatch>,
-    /// The key index with the block's changes; a stream has none.
+    /// The key index with the block's changes, all of which it can undo; a stream has none.
     table: Option<Table>,
+}
+
+/// A place in a block's writes to which they can be rolled back.
+#[derive(Debug, Clone, Default)]
+pub struct Savepoint {
+    /// By relation written before it: how many effects there were, and how many changes of its table.
+    written: BTreeMap<ObjectId, (usize, usize)>,
 }
 
 impl Engine {
@@ -62,6 +69,24 @@ impl Transaction {
         &self.hold
     }
 
+    /// The block's writes as they are now.
+    pub fn savepoint(&self) -> Savepoint {
+        let place = |written: &WrittenRelation| (written.effects.len(), written.table.as_ref().map_or(0, Table::n_changes));
+        Savepoint { written: self.written.iter().map(|(id, written)| (*id, place(written))).collect() }
+    }
+
+    /// Takes back what was written after `savepoint`, which is one of this block's.
+    pub fn roll_back_to(&mut self, savepoint: &Savepoint) {
+        self.written.retain(|id, _| savepoint.written.contains_key(id));
+        for (id, (n_effects, n_changes)) in &savepoint.written {
+            let written = self.written.get_mut(id).expect("a block writes to no fewer relations later");
+            written.effects.truncate(*n_effects);
+            if let Some(table) = &mut written.table {
+                table.undo_to(*n_changes);
+            }
+        }
+    }
+
     pub(super) fn has_writes(&self) -> bool {
         !self.written.is_empty()
     }
@@ -79,13 +104,8 @@ impl Transaction {
         let written = self.written.get_mut(&id).expect("it was put there just now");
         let applied = match (&mut written.table, &write) {
             (Some(table), write) => {
-                let applied = table.apply(write);
-                if applied.is_ok() {
-                    table.keep()
-                } else {
-                    table.undo()
-                }
-                applied?
+                let n_changes = table.n_changes();
+                table.apply(write).inspect_err(|_| table.undo_to(n_changes))?
             }
             (None, Write::Insert(rows, _)) => Applied { effects: vec![ChangeBatch::inserts(rows.clone())], returned: rows.clone() },
             (None, _) => return Err(crate::Error::internal("a stream only takes insertions")),

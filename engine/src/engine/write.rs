@@ -17,6 +17,7 @@ use super::names::Names;
 use super::{Core, Engine, Transaction, Written};
 use crate::error::sqlstate;
 use crate::plan::dml::{ConflictUpdate, Defaults, RowExpressions};
+use crate::plan::parameters::Inference;
 use crate::plan::parse::parse_expression;
 use crate::plan::query::{PlannedQuery, Planner};
 use crate::plan::statement::{Delete, Insert, Name, OnConflict as ConflictClause, Statement, Update};
@@ -41,73 +42,100 @@ impl Engine {
     }
 }
 
-/// A write, and what RETURNING shows of it.
-struct Planned {
+/// What a write is going to do, before anything is read.
+pub(super) struct WritePlan {
     target: Object,
-    write: Write,
-    returning: Option<RowExpressions>,
+    /// The rows to insert or to delete; for UPDATE all old columns, then all new ones.
+    query: PlannedQuery,
+    kind: Kind,
+    pub(super) returning: Option<RowExpressions>,
+}
+
+enum Kind {
+    Insert(OnConflict),
+    Update,
+    Delete,
 }
 
 impl Core {
     async fn write(&self, statement: &Statement, transaction: Option<&mut Transaction>) -> Result<Written> {
-        let planned = match statement {
-            Statement::Insert(insert) => self.plan_insert(insert, transaction.as_deref()).await?,
-            Statement::Update(update) => self.plan_update(update, transaction.as_deref()).await?,
-            Statement::Delete(delete) => self.plan_delete(delete, transaction.as_deref()).await?,
-            other => return Err(Error::internal(format!("{other:?} writes nothing"))),
-        };
-        let id = planned.target.id;
+        let plan = self.plan_write(statement, transaction.as_deref(), None)?;
+        let id = plan.target.id;
+        let write = self.rows_of(&plan, transaction.as_deref()).await?;
         let (epoch, applied) = match transaction {
-            Some(transaction) => (0, transaction.apply(self, id, planned.write).await?),
+            Some(transaction) => (0, transaction.apply(self, id, write).await?),
             None => {
-                let Done { epoch, mut applied } = self.ask(|reply| Request::Write { writes: vec![(id, planned.write)], reply }).await?;
+                let Done { epoch, mut applied } = self.ask(|reply| Request::Write { writes: vec![(id, write)], reply }).await?;
                 (epoch, applied.pop().ok_or_else(|| Error::internal("a write was answered without what it did"))?)
             }
         };
         let n_rows = applied.returned.num_rows() as u64;
-        let returning = planned.returning.map(|expressions| returned(&expressions, &applied)).transpose()?;
+        let returning = plan.returning.map(|expressions| returned(&expressions, &applied)).transpose()?;
         Ok(Written { n_rows, returning, epoch })
     }
 
-    async fn plan_insert(&self, insert: &Insert, transaction: Option<&Transaction>) -> Result<Planned> {
+    /// Plans a write without running it; `inference` sees every plan.
+    pub(super) fn plan_write(
+        &self,
+        statement: &Statement,
+        transaction: Option<&Transaction>,
+        inference: Option<&Inference>,
+    ) -> Result<WritePlan> {
+        let names = Names { expand_views: transaction.is_some_and(Transaction::has_writes), ..self.names() };
+        let planner = Planner::new(&self.session, &names, self.clock.now_us()).observed_by(inference);
+        match statement {
+            Statement::Insert(insert) => self.plan_insert(insert, &planner),
+            Statement::Update(update) => self.plan_update(update, &planner),
+            Statement::Delete(delete) => self.plan_delete(delete, &planner),
+            other => Err(Error::internal(format!("{other:?} writes nothing"))),
+        }
+    }
+
+    fn plan_insert(&self, insert: &Insert, planner: &Planner<'_>) -> Result<WritePlan> {
         let target = self.writable(&insert.target)?;
         let mut insert = insert.clone();
         insert.columns = super::ingest::given_columns(&target, &insert.columns)?;
         self.names().inline(&mut insert.source)?;
         let defaults = defaults(&target)?;
-        let planned = self.planned(transaction, |planner| planner.insert(&insert, &defaults))?;
-        let rows = self.all_rows(&planned, transaction).await?;
-        let rows = self.checked(&target, rows.columns().to_vec())?;
-        let on_conflict = self.on_conflict(insert.on_conflict.as_ref(), &insert.target, &target, &defaults)?;
-        let returning = self.plan_returning(&insert.returning, &insert.target, None)?;
-        Ok(Planned { target, write: Write::Insert(rows, on_conflict), returning })
+        let query = planner.insert(&insert, &defaults)?;
+        let on_conflict = on_conflict(planner, insert.on_conflict.as_ref(), &insert.target, &target, &defaults)?;
+        let returning = plan_returning(planner, &insert.returning, &insert.target, None)?;
+        Ok(WritePlan { target, query, kind: Kind::Insert(on_conflict), returning })
     }
 
-    async fn plan_update(&self, update: &Update, transaction: Option<&Transaction>) -> Result<Planned> {
+    fn plan_update(&self, update: &Update, planner: &Planner<'_>) -> Result<WritePlan> {
         let target = self.changeable(&update.target, "UPDATE")?;
         let mut update = update.clone();
         self.names().inline(&mut update.predicate)?;
         for (_, expression) in &mut update.assignments {
             self.names().inline(expression)?;
         }
-        let defaults = defaults(&target)?;
-        let planned = self.planned(transaction, |planner| planner.update(&update, &defaults))?;
-        let rows = self.all_rows(&planned, transaction).await?;
-        let (old, new) = rows.columns().split_at(target.columns.len());
-        let write = Write::Update { old: self.checked(&target, old.to_vec())?, new: self.checked(&target, new.to_vec())? };
-        let returning = self.plan_returning(&update.returning, &update.target, update.alias.as_deref())?;
-        Ok(Planned { target, write, returning })
+        let query = planner.update(&update, &defaults(&target)?)?;
+        let returning = plan_returning(planner, &update.returning, &update.target, update.alias.as_deref())?;
+        Ok(WritePlan { target, query, kind: Kind::Update, returning })
     }
 
-    async fn plan_delete(&self, delete: &Delete, transaction: Option<&Transaction>) -> Result<Planned> {
+    fn plan_delete(&self, delete: &Delete, planner: &Planner<'_>) -> Result<WritePlan> {
         let target = self.changeable(&delete.target, "DELETE")?;
         let mut delete = delete.clone();
         self.names().inline(&mut delete.predicate)?;
-        let planned = self.planned(transaction, |planner| planner.delete(&delete))?;
-        let rows = self.all_rows(&planned, transaction).await?;
-        let write = Write::Delete(self.checked(&target, rows.columns().to_vec())?);
-        let returning = self.plan_returning(&delete.returning, &delete.target, delete.alias.as_deref())?;
-        Ok(Planned { target, write, returning })
+        let query = planner.delete(&delete)?;
+        let returning = plan_returning(planner, &delete.returning, &delete.target, delete.alias.as_deref())?;
+        Ok(WritePlan { target, query, kind: Kind::Delete, returning })
+    }
+
+    /// Runs the query of a write: which rows it concerns.
+    async fn rows_of(&self, plan: &WritePlan, transaction: Option<&Transaction>) -> Result<Write> {
+        let rows = self.all_rows(&plan.query, transaction).await?;
+        let columns = rows.columns();
+        Ok(match &plan.kind {
+            Kind::Insert(on_conflict) => Write::Insert(self.checked(&plan.target, columns.to_vec())?, on_conflict.clone()),
+            Kind::Update => {
+                let (old, new) = columns.split_at(plan.target.columns.len());
+                Write::Update { old: self.checked(&plan.target, old.to_vec())?, new: self.checked(&plan.target, new.to_vec())? }
+            }
+            Kind::Delete => Write::Delete(self.checked(&plan.target, columns.to_vec())?),
+        })
     }
 
     fn changeable(&self, name: &Name, verb: &str) -> Result<Object> {
@@ -122,14 +150,6 @@ impl Core {
     fn planned(&self, transaction: Option<&Transaction>, plan: impl FnOnce(&Planner<'_>) -> Result<PlannedQuery>) -> Result<PlannedQuery> {
         let names = Names { expand_views: transaction.is_some_and(Transaction::has_writes), ..self.names() };
         plan(&Planner::new(&self.session, &names, self.clock.now_us()))
-    }
-
-    fn plan_returning(&self, items: &[ast::SelectItem], target: &Name, alias: Option<&str>) -> Result<Option<RowExpressions>> {
-        if items.is_empty() {
-            return Ok(None);
-        }
-        let names = self.names();
-        Planner::new(&self.session, &names, self.clock.now_us()).returning(items, target, alias).map(Some)
     }
 
     async fn all_rows(&self, planned: &PlannedQuery, transaction: Option<&Transaction>) -> Result<RecordBatch> {
@@ -177,27 +197,38 @@ impl Core {
         let options = RecordBatchOptions::new().with_row_count(Some(n_rows));
         Ok(RecordBatch::try_new_with_options(schema, columns, &options)?)
     }
+}
 
-    fn on_conflict(&self, clause: Option<&ConflictClause>, name: &Name, target: &Object, defaults: &Defaults) -> Result<OnConflict> {
-        let Some(clause) = clause else { return Ok(OnConflict::Fail) };
-        let Definition::Table { primary_key, .. } = &target.definition else {
-            return Err(Error::new(sqlstate::WRONG_OBJECT_TYPE, format!("stream \"{}\" has no key to conflict on", target.name)));
-        };
-        let mut named: Vec<usize> = clause.columns.iter().map(|name| super::ingest::column_index(target, name)).collect::<Result<_>>()?;
-        named.sort_unstable();
-        let mut key = primary_key.clone();
-        key.sort_unstable();
-        if !named.is_empty() && named != key || named.is_empty() && clause.update.is_some() {
-            let message = "there is no unique or exclusion constraint matching the ON CONFLICT specification";
-            return Err(Error::new(sqlstate::INVALID_COLUMN_REFERENCE, message).with_hint("name the columns of the primary key"));
-        }
-        let names = self.names();
-        let planner = Planner::new(&self.session, &names, self.clock.now_us());
-        Ok(match planner.on_conflict(clause, name, defaults)? {
-            None => OnConflict::DoNothing,
-            Some(update) => OnConflict::DoUpdate(Arc::new(PairUpsert { target: target.clone(), update })),
-        })
+fn plan_returning(planner: &Planner<'_>, items: &[ast::SelectItem], target: &Name, alias: Option<&str>) -> Result<Option<RowExpressions>> {
+    match items {
+        [] => Ok(None),
+        items => planner.returning(items, target, alias).map(Some),
     }
+}
+
+fn on_conflict(
+    planner: &Planner<'_>,
+    clause: Option<&ConflictClause>,
+    name: &Name,
+    target: &Object,
+    defaults: &Defaults,
+) -> Result<OnConflict> {
+    let Some(clause) = clause else { return Ok(OnConflict::Fail) };
+    let Definition::Table { primary_key, .. } = &target.definition else {
+        return Err(Error::new(sqlstate::WRONG_OBJECT_TYPE, format!("stream \"{}\" has no key to conflict on", target.name)));
+    };
+    let mut named: Vec<usize> = clause.columns.iter().map(|name| super::ingest::column_index(target, name)).collect::<Result<_>>()?;
+    named.sort_unstable();
+    let mut key = primary_key.clone();
+    key.sort_unstable();
+    if !named.is_empty() && named != key || named.is_empty() && clause.update.is_some() {
+        let message = "there is no unique or exclusion constraint matching the ON CONFLICT specification";
+        return Err(Error::new(sqlstate::INVALID_COLUMN_REFERENCE, message).with_hint("name the columns of the primary key"));
+    }
+    Ok(match planner.on_conflict(clause, name, defaults)? {
+        None => OnConflict::DoNothing,
+        Some(update) => OnConflict::DoUpdate(Arc::new(PairUpsert { target: target.clone(), update })),
+    })
 }
 
 /// DO UPDATE over the row there and the row proposed.

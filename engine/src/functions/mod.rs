@@ -17,7 +17,9 @@ pub mod integers;
 pub mod intervals;
 pub mod modulo;
 pub mod order;
+pub mod parameter;
 pub mod session;
+pub mod settings;
 pub mod single_row;
 pub mod states;
 #[cfg(test)]

@@ -193,6 +193,9 @@ pub(crate) fn evaluation(message: &str) -> Error {
     if lower.contains("cast") || lower.contains("parse") || lower.contains("invalid utf-8") {
         return Error::new(sqlstate::INVALID_TEXT, lower_first(message));
     }
+    if let (true, Some(name)) = (lower.contains("was not provided a value"), quoted(message)) {
+        return super::parameters::undefined(name);
+    }
     if lower.contains("returned more than one row") {
         return Error::new(sqlstate::CARDINALITY_VIOLATION, "more than one row returned by a subquery used as an expression");
     }

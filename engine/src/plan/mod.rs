@@ -21,6 +21,7 @@ mod lower_map;
 mod lower_top;
 pub mod names;
 pub mod normalise;
+pub mod parameters;
 pub mod parse;
 pub mod query;
 mod recompute;

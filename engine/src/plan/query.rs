@@ -21,6 +21,7 @@ use super::Plan;
 use super::canonical::{Purpose, canonical, client_types};
 use super::failure::from_datafusion;
 use super::lower::Lowering;
+use super::parameters::Inference;
 use super::recompute::yielding;
 use super::relation::{Names, RelationProvider, RelationSource, rename};
 use super::session::Session;
@@ -33,17 +34,24 @@ pub struct Planner<'a> {
     relations: &'a dyn RelationProvider,
     now_us: i64,
     text: Option<&'a str>,
+    inference: Option<&'a Inference>,
 }
 
 impl<'a> Planner<'a> {
     /// Plans against `relations`, with `now()` at `now_us` microseconds since 1970.
     pub fn new(session: &'a Session, relations: &'a dyn RelationProvider, now_us: i64) -> Self {
-        Self { session, relations, now_us, text: None }
+        Self { session, relations, now_us, text: None, inference: None }
     }
 
     /// What the statement was parsed from: errors then carry a position in it.
     pub fn with_text(mut self, text: &'a str) -> Self {
         self.text = Some(text);
+        self
+    }
+
+    /// Every plan made is shown to `inference`, which looks for the types of parameters.
+    pub fn observed_by(mut self, inference: Option<&'a Inference>) -> Self {
+        self.inference = inference;
         self
     }
 
@@ -74,6 +82,9 @@ impl<'a> Planner<'a> {
             .and_then(|plan| analyze(plan, &state))
             .and_then(client_types)
             .map_err(|error| from_datafusion(error, self.text))?;
+        if let Some(inference) = self.inference {
+            inference.observe(&plan).map_err(|error| self.failure(error))?;
+        }
         let schema = super::nullable(&Arc::new(plan.schema().as_arrow().clone()));
         Ok(PlannedQuery { plan, schema, state, session: self.session.clone(), text: self.text.map(str::to_string) })
     }

@@ -70,7 +70,9 @@ impl Session {
         crate::functions::windows::register(&mut base)?;
         base.register_udf(Arc::new(crate::functions::modulo::modulo()))?;
         base.register_udf(Arc::new(crate::functions::input::text_input()))?;
+        base.register_udf(Arc::new(crate::functions::parameter::parameter()))?;
         crate::functions::session::register(&mut base)?;
+        crate::functions::settings::register(&mut base)?;
         Ok(Self { base: Arc::new(base), view_rules: Arc::new(Optimizer::with_rules(view_rules())) })
     }
 

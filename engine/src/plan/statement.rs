@@ -89,8 +89,30 @@ pub enum Statement {
     Subscribe(Subscribe),
     /// BEGIN / START TRANSACTION.
     Begin {
-        /** READ ONLY. */
-        read_only: bool,
+        /** Its level and whether it may write. */
+        modes: Modes,
+    },
+    /// SET TRANSACTION, SET SESSION CHARACTERISTICS AS TRANSACTION.
+    SetTransaction {
+        /** What is set. */
+        modes: Modes,
+        /** For all transactions to come. */
+        session: bool,
+    },
+    /// SAVEPOINT name.
+    Savepoint {
+        /** Its name; the same name may be given again. */
+        name: String,
+    },
+    /// ROLLBACK TO name.
+    RollbackTo {
+        /** Which. */
+        name: String,
+    },
+    /// RELEASE name.
+    Release {
+        /** Which. */
+        name: String,
     },
     /// COMMIT / END.
     Commit,
@@ -125,7 +147,47 @@ pub enum Statement {
         /** Which. */
         name: Name,
     },
-    /// Accepted and without effect here (DISCARD ALL, LISTEN, …); the tag to answer with.
+    /// PREPARE name (types) AS statement.
+    Prepare(Box<Prepare>),
+    /// EXECUTE name (arguments).
+    Execute(Execute),
+    /// DEALLOCATE.
+    Deallocate {
+        /** Which; `None` is all. */
+        name: Option<String>,
+    },
+    /// DECLARE name CURSOR FOR query.
+    DeclareCursor(Box<DeclareCursor>),
+    /// FETCH and MOVE.
+    Fetch(Fetch),
+    /// CLOSE.
+    CloseCursor {
+        /** Which; `None` is all. */
+        name: Option<String>,
+    },
+    /// DISCARD.
+    Discard {
+        /** What is thrown away. */
+        what: Discard,
+    },
+    /// LISTEN channel.
+    Listen {
+        /** A name, or that of a materialized view. */
+        channel: String,
+    },
+    /// UNLISTEN.
+    Unlisten {
+        /** Which; `None` is all. */
+        channel: Option<String>,
+    },
+    /// NOTIFY channel, 'payload'.
+    Notify {
+        /** To whom. */
+        channel: String,
+        /** What; may be empty. */
+        payload: String,
+    },
+    /// Accepted and without effect here; the tag to answer with.
     NoEffect {
         /** Command tag. */
         tag: &'static str,
@@ -141,15 +203,85 @@ impl Statement {
             Self::Query(_)
             | Self::Explain(_)
             | Self::Subscribe(_)
+            | Self::ExplainView { .. }
             | Self::ShowSetting { .. }
             | Self::ShowObjects { .. }
             | Self::ShowCreate { .. } => true,
+            Self::Fetch(fetch) => !fetch.moves,
             Self::Insert(insert) => !insert.returning.is_empty(),
             Self::Update(update) => !update.returning.is_empty(),
             Self::Delete(delete) => !delete.returning.is_empty(),
             _ => false,
         }
     }
+}
+
+/// The modes of a transaction; `None` where nothing was said.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Modes {
+    /// As SHOW shows it; every level up to this one is given as snapshot isolation.
+    pub isolation: Option<&'static str>,
+    /// READ ONLY or READ WRITE.
+    pub read_only: Option<bool>,
+}
+
+/// PREPARE.
+#[derive(Debug, Clone)]
+pub struct Prepare {
+    /// Its name.
+    pub name: String,
+    /// Types of its first parameters, where they are said.
+    pub types: Vec<Option<SqlType>>,
+    /// What EXECUTE runs.
+    pub statement: Parsed,
+}
+
+/// EXECUTE.
+#[derive(Debug, Clone)]
+pub struct Execute {
+    /// Which statement.
+    pub name: String,
+    /// Values for its parameters.
+    pub arguments: Vec<ast::Expr>,
+}
+
+/// DECLARE … CURSOR.
+#[derive(Debug, Clone)]
+pub struct DeclareCursor {
+    /// Its name.
+    pub name: String,
+    /// BINARY: FETCH sends its rows in binary also in the simple protocol.
+    pub binary: bool,
+    /// WITH HOLD: it outlives its transaction.
+    pub hold: bool,
+    /// A query, or SUBSCRIBE.
+    pub statement: Parsed,
+}
+
+/// FETCH and MOVE: always forwards.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fetch {
+    /// From which cursor.
+    pub cursor: String,
+    /// How many rows; `None` is all that are left.
+    pub n_rows: Option<u64>,
+    /// MOVE: they are passed over.
+    pub moves: bool,
+    /// How long a cursor over SUBSCRIBE waits for them; `None` waits for the first.
+    pub timeout: Option<std::time::Duration>,
+}
+
+/// What DISCARD throws away.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Discard {
+    /// Everything of the session.
+    All,
+    /// Plans: none are kept.
+    Plans,
+    /// Sequences: there are none.
+    Sequences,
+    /// Temporary tables: there are none.
+    Temp,
 }
 
 /// What SHOW lists.

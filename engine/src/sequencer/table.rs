@@ -112,12 +112,22 @@ impl Table {
 
     /// Everything applied since the last `keep` is as it was.
     pub fn undo(&mut self) {
-        while let Some((key, entry)) = self.undo.pop() {
+        self.undo_to(0);
+    }
+
+    /// Everything applied since [`Self::n_changes`] was `n_changes` is as it was.
+    pub fn undo_to(&mut self, n_changes: usize) {
+        for (key, entry) in self.undo.drain(n_changes..).rev() {
             match entry {
                 Some(entry) => self.rows.insert(key, entry),
                 None => self.rows.remove(&key),
             };
         }
+    }
+
+    /// How many changes since the last `keep` can be undone.
+    pub fn n_changes(&self) -> usize {
+        self.undo.len()
     }
 
     /// What was applied stays.

@@ -15,6 +15,7 @@ use super::{Script, describe};
 use crate::config::Config;
 use crate::encode::{aligned, copy::CopyEncoder};
 use crate::serve::{query_runtime, socket_runtime};
+use crate::session::notify::Channels;
 use crate::session::settings::Settings;
 use crate::session::{Outcome, Session};
 
@@ -29,7 +30,7 @@ pub fn run(mut config: Config, temporary: bool, script: &Script) -> Result<(), S
     let (sockets, queries) = (socket_runtime().map_err(failed)?, query_runtime(&config).map_err(failed)?);
     let done = sockets.block_on(async {
         let engine = Engine::open(config.engine()).await.map_err(|error| describe(&error))?;
-        let session = Session::new(engine.clone(), queries.handle().clone(), Settings::default());
+        let session = Session::new(engine.clone(), queries.handle().clone(), Settings::default(), Channels::default());
         let ran = run_script(session, &text, script.keep_going).await;
         engine.shutdown().await.map_err(|error| describe(&error))?;
         ran
@@ -86,7 +87,7 @@ async fn run_statement(session: &mut Session, parsed: &Parsed) -> Result<()> {
             print_notices(&notices);
             writeln!(out, "{tag}")?;
         }
-        Outcome::Rows { schema, rows, tag, notices } => {
+        Outcome::Rows { schema, rows, tag, notices, .. } => {
             print_notices(&notices);
             let table = aligned::table(&schema, &rows.collect().await?)?;
             writeln!(out, "{table}")?;
@@ -107,14 +108,15 @@ async fn run_statement(session: &mut Session, parsed: &Parsed) -> Result<()> {
             }
         }
         Outcome::CopyOut { schema, mut rows, format } => {
-            let encoder = CopyEncoder::new(format, schema.fields().len())?;
+            let encoder = CopyEncoder::new(format, schema.fields().len(), session.style());
             out.write_all(&encoder.header(&schema).unwrap_or_default())?;
             while let Some(batch) = rows.next().await {
-                for line in encoder.lines(&batch?)? {
+                for line in encoder.rows(&batch?)? {
                     out.write_all(&line)?;
                 }
                 out.flush()?;
             }
+            out.write_all(&encoder.trailer().unwrap_or_default())?;
         }
     }
     Ok(())

@@ -7,7 +7,7 @@ use arrow::datatypes::{Schema, SchemaRef};
 use catalog::SqlType;
 use engine::Result;
 
-use super::text::TextColumn;
+use super::column::{Column, Style};
 
 /// The rows as a table with a heading and a count, as `psql` prints them.
 pub fn table(schema: &SchemaRef, batches: &[RecordBatch]) -> Result<String> {
@@ -36,13 +36,11 @@ pub fn table(schema: &SchemaRef, batches: &[RecordBatch]) -> Result<String> {
 const WRITES: &str = "a String takes all that is written";
 
 fn texts(batch: &RecordBatch) -> Result<Vec<Vec<String>>> {
-    let schema = batch.schema();
-    let columns: Vec<TextColumn> =
-        schema.fields().iter().zip(batch.columns()).map(|(field, array)| TextColumn::new(field, array)).collect::<Result<_>>()?;
-    let text = |column: &TextColumn, row: usize| {
+    let columns = Column::of_batch(batch, &Style::default())?;
+    let text = |column: &Column, row: usize| {
         let mut bytes = Vec::new();
         if !column.is_null(row) {
-            column.write(&mut bytes, row);
+            column.write_text(&mut bytes, row);
         }
         String::from_utf8(bytes).expect("texts of values are UTF-8")
     };

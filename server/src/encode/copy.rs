@@ -1,30 +1,42 @@
-//! Rows in COPY's text format and in CSV, byte for byte as Postgres's `COPY … TO STDOUT` writes them.
+//! Rows in COPY's text, CSV and binary formats, byte for byte as Postgres's `COPY … TO STDOUT` writes them.
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
+use engine::Result;
 use engine::plan::statement::{CopyFormat, CopyKind};
-use engine::{Error, Result};
 
-use super::text::TextColumn;
+use super::binary::write_sized;
+use super::column::{Column, Style};
 
-/// Writes batches as lines of one format.
+/// What binary data begins with: a signature that shows what a transfer broke, flags, and no extension of the header.
+pub const BINARY_SIGNATURE: &[u8; 19] = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0";
+/// What binary data ends with: a row of -1 columns.
+const BINARY_TRAILER: [u8; 2] = (-1_i16).to_be_bytes();
+
+/// Writes batches as lines of one format, or as binary rows.
 #[derive(Debug, Clone)]
 pub struct CopyEncoder {
     format: CopyFormat,
     n_columns: usize,
+    style: Style,
 }
 
 impl CopyEncoder {
-    /// Refuses the binary format with `0A000`.
-    pub fn new(format: CopyFormat, n_columns: usize) -> Result<Self> {
-        if format.kind == CopyKind::Binary {
-            return Err(Error::unsupported("COPY in binary format is not supported", "use FORMAT text or FORMAT csv"));
-        }
-        Ok(Self { format, n_columns })
+    /// An encoder of rows with `n_columns` columns.
+    pub fn new(format: CopyFormat, n_columns: usize, style: Style) -> Self {
+        Self { format, n_columns, style }
     }
 
-    /// The first line when HEADER is on.
+    /// 1 for binary, 0 for text, as CopyOutResponse says it.
+    pub fn format_code(&self) -> i8 {
+        i8::from(self.format.kind == CopyKind::Binary)
+    }
+
+    /// What stands before the first row: the signature of binary data, or the names of the columns when HEADER is on.
     pub fn header(&self, schema: &SchemaRef) -> Option<Vec<u8>> {
+        if self.format.kind == CopyKind::Binary {
+            return Some(BINARY_SIGNATURE.to_vec());
+        }
         self.format.header.then(|| {
             let mut line = Vec::new();
             for (index, field) in schema.fields().iter().enumerate() {
@@ -36,29 +48,42 @@ impl CopyEncoder {
         })
     }
 
-    /// The rows of a batch, one line each.
-    pub fn lines(&self, batch: &RecordBatch) -> Result<Vec<Vec<u8>>> {
-        let schema = batch.schema();
-        let columns: Vec<TextColumn> =
-            schema.fields().iter().zip(batch.columns()).map(|(field, array)| TextColumn::new(field, array)).collect::<Result<_>>()?;
+    /// What stands behind the last row.
+    pub fn trailer(&self) -> Option<Vec<u8>> {
+        (self.format.kind == CopyKind::Binary).then(|| BINARY_TRAILER.to_vec())
+    }
+
+    /// The rows of a batch.
+    pub fn rows(&self, batch: &RecordBatch) -> Result<Vec<Vec<u8>>> {
+        let columns = Column::of_batch(batch, &self.style)?;
         let mut text = Vec::new();
-        Ok((0..batch.num_rows())
-            .map(|row| {
-                let mut line = Vec::new();
-                for (index, column) in columns.iter().enumerate() {
-                    self.separate(&mut line, index);
-                    if column.is_null(row) {
-                        line.extend_from_slice(self.format.null.as_bytes());
-                    } else {
-                        text.clear();
-                        column.write(&mut text, row);
-                        self.write_text(&mut line, &text);
-                    }
-                }
-                line.push(b'\n');
-                line
-            })
-            .collect())
+        let mut row_of = |row: usize| match self.format.kind {
+            CopyKind::Binary => self.binary_row(&columns, row),
+            CopyKind::Text | CopyKind::Csv => self.line(&columns, row, &mut text),
+        };
+        Ok((0..batch.num_rows()).map(&mut row_of).collect())
+    }
+
+    fn binary_row(&self, columns: &[Column], row: usize) -> Vec<u8> {
+        let mut bytes = (self.n_columns as i16).to_be_bytes().to_vec();
+        columns.iter().for_each(|column| write_sized(&mut bytes, column, row));
+        bytes
+    }
+
+    fn line(&self, columns: &[Column], row: usize, text: &mut Vec<u8>) -> Vec<u8> {
+        let mut line = Vec::new();
+        for (index, column) in columns.iter().enumerate() {
+            self.separate(&mut line, index);
+            if column.is_null(row) {
+                line.extend_from_slice(self.format.null.as_bytes());
+            } else {
+                text.clear();
+                column.write_text(text, row);
+                self.write_text(&mut line, text);
+            }
+        }
+        line.push(b'\n');
+        line
     }
 
     fn separate(&self, line: &mut Vec<u8>, index: usize) {
@@ -95,7 +120,8 @@ impl CopyEncoder {
     }
 }
 
-fn write_escaped(line: &mut Vec<u8>, text: &[u8], delimiter: char) {
+/// Appends a value of COPY's text format.
+pub fn write_escaped(line: &mut Vec<u8>, text: &[u8], delimiter: char) {
     for byte in text {
         let letter = match byte {
             b'\\' => b'\\',

@@ -2,7 +2,8 @@
 //!
 //! Any `i64` of microseconds has a text: the calendar is proleptic Gregorian, years before 1 are written with ` BC`.
 
-use std::io::Write;
+use std::fmt::Write as _;
+use std::io::Write as _;
 
 const MICROS_PER_SECOND: i64 = 1_000_000;
 const MICROS_PER_DAY: i64 = 86_400 * MICROS_PER_SECOND;
@@ -25,9 +26,18 @@ pub fn write_timestamp(out: &mut Vec<u8>, micros: i64) {
     write_instant(out, micros, "");
 }
 
-/// Appends a timestamp with time zone; the session's zone is always UTC.
-pub fn write_timestamptz(out: &mut Vec<u8>, micros: i64) {
-    write_instant(out, micros, "+00");
+/// Appends a timestamp with time zone: the local time and how far it is from UTC.
+pub fn write_timestamptz(out: &mut Vec<u8>, utc: i64, local: i64) {
+    let offset_s = (local - utc) / MICROS_PER_SECOND;
+    let (sign, offset_s) = (if offset_s < 0 { '-' } else { '+' }, offset_s.abs());
+    let mut offset = format!("{sign}{:02}", offset_s / 3600);
+    if offset_s % 3600 != 0 {
+        write!(offset, ":{:02}", offset_s / 60 % 60).expect("a String takes all that is written");
+    }
+    if offset_s % 60 != 0 {
+        write!(offset, ":{:02}", offset_s % 60).expect("a String takes all that is written");
+    }
+    write_instant(out, local, &offset);
 }
 
 fn write_instant(out: &mut Vec<u8>, micros: i64, zone: &str) {

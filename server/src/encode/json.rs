@@ -10,7 +10,7 @@ use catalog::SqlType;
 use engine::{Error, Result};
 use serde_json::{Map, Value, json};
 
-use super::text::TextColumn;
+use super::column::{Column, Style};
 
 /// The columns as `[{"name": …, "type": …}]`.
 pub fn columns(schema: &SchemaRef) -> Value {
@@ -60,11 +60,11 @@ fn column(field: &Field, array: &ArrayRef) -> Result<Vec<Value>> {
 }
 
 fn scalars(field: &Field, array: &ArrayRef) -> Result<Vec<Value>> {
-    let text = TextColumn::new(field, array)?;
+    let text = Column::new(field, array, &Style::default())?;
     let sql_type = SqlType::of_field(field);
     let value = |row: usize| {
         let mut bytes = Vec::new();
-        text.write(&mut bytes, row);
+        text.write_text(&mut bytes, row);
         let text = String::from_utf8(bytes).expect("texts of values are UTF-8");
         match sql_type {
             SqlType::Boolean => Value::Bool(text == "t"),

@@ -1,4 +1,5 @@
-//! Numbers as Postgres prints them with `extra_float_digits = 1`: the shortest text that reads back as the same value.
+//! Numbers as Postgres prints them. With `extra_float_digits` of 1 and above a float is the shortest text that reads back as
+//! the same value.
 
 use std::io::Write;
 
@@ -7,17 +8,41 @@ const DOUBLE_PLAIN_BELOW: i32 = 15;
 /// The same for `real` (`f2s.c`).
 const REAL_PLAIN_BELOW: i32 = 6;
 
-/// Appends a `double precision`.
-pub fn write_double(out: &mut Vec<u8>, value: f64) {
-    if !write_special(out, value) {
-        write_shortest(out, format!("{value:e}"), DOUBLE_PLAIN_BELOW);
+/// Appends a `double precision`: the shortest text, or with `extra_float_digits` of 0 and below as many digits rounded.
+pub fn write_double(out: &mut Vec<u8>, value: f64, extra_float_digits: i8) {
+    if write_special(out, value) {
+        return;
+    }
+    match extra_float_digits {
+        1.. => write_scientific(out, format!("{value:e}"), DOUBLE_PLAIN_BELOW),
+        less => {
+            let n_digits = (DOUBLE_PLAIN_BELOW + i32::from(less)).max(1);
+            write_scientific(out, rounded(format!("{value:.*e}", n_digits as usize - 1)), n_digits);
+        }
     }
 }
 
 /// Appends a `real`.
-pub fn write_real(out: &mut Vec<u8>, value: f32) {
-    if !write_special(out, f64::from(value)) {
-        write_shortest(out, format!("{value:e}"), REAL_PLAIN_BELOW);
+pub fn write_real(out: &mut Vec<u8>, value: f32, extra_float_digits: i8) {
+    if write_special(out, f64::from(value)) {
+        return;
+    }
+    match extra_float_digits {
+        1.. => write_scientific(out, format!("{value:e}"), REAL_PLAIN_BELOW),
+        less => {
+            let n_digits = (REAL_PLAIN_BELOW + i32::from(less)).max(1);
+            write_scientific(out, rounded(format!("{value:.*e}", n_digits as usize - 1)), n_digits);
+        }
+    }
+}
+
+/// C's `%g` drops zeros at the end.
+fn rounded(scientific: String) -> String {
+    match scientific.split_once('e') {
+        Some((mantissa, exponent)) if mantissa.contains('.') => {
+            format!("{}e{exponent}", mantissa.trim_end_matches('0').trim_end_matches('.'))
+        }
+        _ => scientific,
     }
 }
 
@@ -37,8 +62,8 @@ fn write_special(out: &mut Vec<u8>, value: f64) -> bool {
     true
 }
 
-/// `scientific` is Rust's `{:e}`: the shortest digits with an exponent, such as `-1.25e-7`.
-fn write_shortest(out: &mut Vec<u8>, scientific: String, plain_below: i32) {
+/// `scientific` is Rust's `{:e}`: digits with an exponent, such as `-1.25e-7`.
+fn write_scientific(out: &mut Vec<u8>, scientific: String, plain_below: i32) {
     let (mantissa, exponent) = scientific.split_once('e').expect("{:e} writes an exponent");
     let exponent: i32 = exponent.parse().expect("{:e} writes an integer exponent");
     let (sign, mantissa) = match mantissa.strip_prefix('-') {

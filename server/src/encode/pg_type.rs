@@ -19,8 +19,3 @@ pub fn pg_type(field: &Field) -> PgType {
     let sql_type = SqlType::of_field(field);
     PgType { oid: sql_type.oid(), length: sql_type.pg().len, modifier: sql_type.typmod() }
 }
-
-/// True for `numeric` without precision and scale, whose stored scale is ours and not the user's.
-pub(super) fn is_unscaled_numeric(field: &Field) -> bool {
-    SqlType::of_field(field) == SqlType::Numeric(None)
-}

@@ -8,17 +8,17 @@ use arrow::datatypes::*;
 use catalog::SqlType;
 use engine::plan::statement::{CopyFormat, CopyKind};
 
+use super::column::{Column, Style};
 use super::copy::CopyEncoder;
-use super::text::TextColumn;
 use super::{aligned, json, pg_type};
 
 /// The texts of a column, `NULL` for null.
 fn texts(field: &Field, array: impl Array + 'static) -> Vec<String> {
     let array: ArrayRef = Arc::new(array);
-    let column = TextColumn::new(field, &array).expect("the type has a text");
+    let column = Column::new(field, &array, &Style::default()).expect("the type has a text");
     let text = |row| {
         let mut out = Vec::new();
-        column.write(&mut out, row);
+        column.write_text(&mut out, row);
         String::from_utf8(out).expect("texts are UTF-8")
     };
     (0..array.len()).map(|row| if column.is_null(row) { "NULL".to_owned() } else { text(row) }).collect()
@@ -165,10 +165,10 @@ fn text_batch(values: Vec<Option<&str>>) -> RecordBatch {
 fn copy_lines(kind: CopyKind, values: Vec<Option<&str>>) -> String {
     let (delimiter, null) = if kind == CopyKind::Csv { (',', "") } else { ('\t', "\\N") };
     let format = CopyFormat { kind, delimiter, header: true, null: null.into(), quote: '"', escape: '"' };
-    let encoder = CopyEncoder::new(format, 2).expect("not binary");
+    let encoder = CopyEncoder::new(format, 2, Style::default());
     let batch = text_batch(values);
     let mut lines = encoder.header(&batch.schema()).expect("HEADER is on");
-    lines.extend(encoder.lines(&batch).expect("both types have texts").concat());
+    lines.extend(encoder.rows(&batch).expect("both types have texts").concat());
     String::from_utf8(lines).expect("texts are UTF-8")
 }
 

@@ -44,7 +44,7 @@ pub struct Http {
 impl Http {
     /// A session for one request.
     fn session(&self) -> Session {
-        Session::new(self.shared.engine.clone(), self.shared.queries.clone(), self.shared.settings.clone())
+        Session::new(self.shared.engine.clone(), self.shared.queries.clone(), self.shared.settings.clone(), self.shared.channels.clone())
     }
 }
 

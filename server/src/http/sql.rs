@@ -79,7 +79,7 @@ async fn collect_results(mut session: Session, statements: &[Parsed]) -> Result<
     session.begin_message(statements.len());
     let mut results = Vec::with_capacity(statements.len());
     for parsed in statements {
-        let timeout = session.settings.statement_timeout();
+        let timeout = session.statement_timeout();
         let collected = async { collect(session.run(parsed).await?).await };
         results.push(within(timeout, collected).await?);
     }
@@ -89,7 +89,7 @@ async fn collect_results(mut session: Session, statements: &[Parsed]) -> Result<
 
 async fn collect(outcome: Outcome) -> Result<Value> {
     Ok(match outcome {
-        Outcome::Rows { schema, mut rows, tag, notices } => {
+        Outcome::Rows { schema, mut rows, tag, notices, .. } => {
             let mut values = Vec::new();
             while let Some(batch) = rows.next().await {
                 values.extend(encode::rows(&batch?)?);
@@ -111,7 +111,7 @@ async fn stream_results(mut session: Session, statements: Vec<Parsed>, lines: &m
     session.begin_message(statements.len());
     let mut streamed = Ok(());
     for parsed in &statements {
-        let timeout = session.settings.statement_timeout();
+        let timeout = session.statement_timeout();
         let sent = async { stream_result(session.run(parsed).await?, lines).await };
         streamed = within(timeout, sent).await;
         if streamed.is_err() {

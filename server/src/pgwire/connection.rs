@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use bytes::{Buf, BytesMut};
 use engine::Error;
+use engine::error::sqlstate;
 use pgwire::messages::startup::ParameterStatus;
 use pgwire::messages::{DecodeContext, PgWireBackendMessage, PgWireFrontendMessage, ProtocolVersion};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -18,11 +19,13 @@ use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tracing::debug;
 
 use super::extended::Prepared;
+use super::frontend;
 use super::interrupt::Interrupt;
 use super::listener::Shared;
-use super::messages::{ERROR, FATAL, error_response, ready_for_query};
+use super::messages::{ERROR, FATAL, error_response, notification_response, ready_for_query};
 use super::startup;
-use crate::session::Session;
+use crate::session::notify::Notification;
+use crate::session::{Session, Status};
 
 /// Bytes written before they are sent: large enough that a system call carries some hundred rows.
 pub const FLUSH_BYTES: usize = 64 << 10;
@@ -117,7 +120,7 @@ impl Connection {
                 let interrupt = Interrupt::new(registration.requests.clone(), shared.shutdown.clone());
                 let (input, output) = (self.input, self.output);
                 let prepared = Prepared::default();
-                let told = session.settings.reported().map(|(name, value)| (name, value.to_owned())).collect();
+                let told = session.reported().into_iter().collect();
                 Client { input, output, session, interrupt, prepared, told }.run().await;
                 drop(registration);
             }
@@ -140,19 +143,16 @@ impl Client {
 
     /// Serves one message; false when the client says goodbye.
     async fn next_message(&mut self) -> Result<bool, Fault> {
-        if self.prepared.may_answer() {
-            self.output.flush().await?;
-        }
-        let message = tokio::select! {
-            message = self.input.next() => message?,
-            fault = self.interrupt.shutdown() => return Err(fault),
-        };
-        self.interrupt.begin_message();
+        let message = self.next_request().await?;
+        self.interrupt.begin_message(self.session.statement_timeout());
         match message {
             PgWireFrontendMessage::Terminate(_) => return Ok(false),
+            // After an error of the extended protocol everything is skipped, up to Sync.
+            PgWireFrontendMessage::Query(_) if self.prepared.is_skipping() => {}
             PgWireFrontendMessage::Query(query) => {
                 let served = self.simple_query(&query.query).await;
                 self.report(served)?;
+                self.prepared.all_is_answered();
                 self.ready();
             }
             // After a COPY that failed, its data may still be under way.
@@ -161,9 +161,40 @@ impl Client {
                 // Boxed: these futures are large and seldom wanted.
                 Box::pin(self.extended_message(message)).await?;
             }
-            _ => return Err(Fault::Connection(Error::new("08P01", "this message does not belong here"))),
+            _ => return Err(Fault::Connection(Error::new(sqlstate::PROTOCOL_VIOLATION, "this message does not belong here"))),
         }
         Ok(true)
+    }
+
+    /// Waits for the client. Meanwhile it is told what it listens to, outside of transactions.
+    async fn next_request(&mut self) -> Result<PgWireFrontendMessage, Fault> {
+        let idle_timeout = self.session.idle_timeout();
+        let deadline = idle_timeout.as_ref().map(|(timeout, _)| tokio::time::Instant::now() + *timeout);
+        loop {
+            let may_answer = self.prepared.may_answer();
+            if may_answer {
+                self.output.flush().await?;
+            }
+            let may_hear = may_answer && self.session.status() == Status::Idle;
+            let idle_for_too_long = async {
+                match deadline {
+                    Some(deadline) => tokio::time::sleep_until(deadline).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                biased;
+                message = self.input.next() => return message,
+                fault = self.interrupt.shutdown() => return Err(fault),
+                Some(notification) = self.session.ear.next(), if may_hear => {
+                    self.output.put_infallible(&notification_response(notification));
+                }
+                () = idle_for_too_long => {
+                    let (_, error) = idle_timeout.expect("only a timeout that is set passes");
+                    return Err(Fault::Connection(error));
+                }
+            }
+        }
     }
 
     /// Tells the client about a failed message. Only what ends the connection is handed on.
@@ -179,13 +210,26 @@ impl Client {
 
     /// ReadyForQuery, after the settings that changed.
     pub(super) fn ready(&mut self) {
-        for (name, value) in self.session.settings.reported() {
-            if self.told.get(name).is_none_or(|told| told != value) {
-                self.told.insert(name, value.to_owned());
-                self.output.put_infallible(&PgWireBackendMessage::ParameterStatus(ParameterStatus::new(name.to_owned(), value.to_owned())));
+        for (name, value) in self.session.reported() {
+            if self.told.get(name).is_none_or(|told| *told != value) {
+                self.told.insert(name, value.clone());
+                self.output.put_infallible(&PgWireBackendMessage::ParameterStatus(ParameterStatus::new(name.to_owned(), value)));
             }
         }
+        while let Some(notification) = self.heard() {
+            self.output.put_infallible(&notification_response(notification));
+        }
         self.output.put_infallible(&ready_for_query(self.session.status()));
+    }
+}
+
+impl Client {
+    /// A notification that the client may be told of now.
+    fn heard(&mut self) -> Option<Notification> {
+        match self.session.status() {
+            Status::Idle => self.session.ear.try_next(),
+            Status::Open | Status::Failed => None,
+        }
     }
 }
 
@@ -244,34 +288,23 @@ impl Input {
             self.buffer.reserve(n_type_bytes + length - self.buffer.len());
             return Ok(None);
         }
-        if n_type_bytes == 1 && matches!(self.buffer[0], b'Q' | b'P') {
-            self.check_encoding(length)?;
+        if n_type_bytes == 1 {
+            let kind = self.buffer[0];
+            let mut frame = self.buffer.split_to(length + 1);
+            let body = frame.split_off(5);
+            return frontend::message(kind, body).map(Some).map_err(Fault::Connection);
         }
         let mut decoded = PgWireFrontendMessage::decode(&mut self.buffer, &self.context);
         if let Err(error) = &mut decoded {
-            return Err(Fault::Connection(Error::new("08P01", error.to_string())));
+            return Err(Fault::Connection(Error::new(sqlstate::PROTOCOL_VIOLATION, error.to_string())));
         }
         Ok(decoded.expect("looked at above"))
     }
 
-    /// The crate would replace invalid bytes; a statement that is not what was sent must not run.
-    fn check_encoding(&self, length: usize) -> Result<(), Fault> {
-        let text = &self.buffer[5..length + 1];
-        let text = if self.buffer[0] == b'Q' { text } else { parse_text(text) };
-        match std::str::from_utf8(text) {
-            Ok(_) => Ok(()),
-            Err(error) => Err(Fault::Connection(
-                Error::new("22021", "invalid byte sequence for encoding \"UTF8\"")
-                    .with_detail(format!("at byte {} of the statement", error.valid_up_to() + 1)),
-            )),
-        }
+    /// Whether a Sync has come and is the next message.
+    pub(super) fn sync_is_next(&self) -> bool {
+        self.buffer.first() == Some(&b'S')
     }
-}
-
-/// Name and statement of a Parse message, without the binary oids behind them.
-fn parse_text(body: &[u8]) -> &[u8] {
-    let mut zeros = body.iter().enumerate().filter(|(_, byte)| **byte == 0).map(|(index, _)| index);
-    zeros.nth(1).map_or(body, |end| &body[..end])
 }
 
 impl Output {

@@ -1,31 +1,28 @@
-//! The extended query messages, for statements without parameters and results in text: what drivers send for plain SQL.
+//! The extended query messages: statements that are parsed once, bound to values, described before they run, and read in
+//! parts.
 //!
-//! Everything else (parameters, binary results, row limits) is refused with `0A000`, and then skipped up to Sync as the protocol
-//! wants it, so that no client waits for ever.
+//! What they make, the session keeps ([`crate::session::prepared`], [`crate::session::portals`]). Guaranteed: after an error
+//! everything up to Sync is skipped; a statement is not answered before its writes are durable; a message that makes no sense
+//! ends the message or the connection, and never waits for ever.
 
-use std::collections::HashMap;
-
+use bytes::Bytes;
 use engine::Error;
-use engine::plan::statement::Parsed;
+use engine::error::sqlstate;
+use engine::plan::parameters::Bound;
 use pgwire::messages::data::{NoData, ParameterDescription};
 use pgwire::messages::extendedquery::*;
 use pgwire::messages::{PgWireBackendMessage, PgWireFrontendMessage};
 
 use super::connection::{Client, Fault};
 use super::messages::row_description;
-use super::simple::Heading;
-use crate::session::Outcome;
+use super::simple::PortalRows;
+use super::values::{binary_value, text_value};
+use crate::encode::formats::Formats;
+use crate::session::prepared::Parameter;
 
-/// SQLSTATE of a statement name that is not there.
-const UNDEFINED_PSTATEMENT: &str = "26000";
-/// SQLSTATE of a portal name that is not there.
-const UNDEFINED_CURSOR: &str = "34000";
-
-/// Statements by name, portals by name. `None` is an empty statement.
-#[derive(Default)]
+/// Where a client is between two Syncs.
+#[derive(Debug, Default)]
 pub struct Prepared {
-    statements: HashMap<String, Option<Parsed>>,
-    portals: HashMap<String, Portal>,
     /// After an error: everything is skipped up to Sync.
     skipping: bool,
     /// Statements have run that only Sync will commit.
@@ -38,14 +35,15 @@ impl Prepared {
     pub(super) fn may_answer(&self) -> bool {
         !self.awaits_sync || self.skipping
     }
-}
 
-/// A statement bound.
-#[derive(Clone)]
-struct Portal {
-    statement: Option<Parsed>,
-    /// The client wants its rows in binary. Drivers ask for it with commands too, which have none.
-    wants_binary: bool,
+    pub(super) fn is_skipping(&self) -> bool {
+        self.skipping
+    }
+
+    /// A simple query commits what came before it.
+    pub(super) fn all_is_answered(&mut self) {
+        *self = Self::default();
+    }
 }
 
 impl Client {
@@ -57,17 +55,14 @@ impl Client {
         if self.prepared.skipping {
             return Ok(());
         }
-        self.prepared.awaits_sync = true;
-        // Statements up to Sync are atomic together, as Postgres has it.
-        self.session.begin_message(usize::MAX);
         let served = match message {
             PgWireFrontendMessage::Parse(parse) => self.parse_statement(parse).await,
             PgWireFrontendMessage::Bind(bind) => self.bind(bind),
-            PgWireFrontendMessage::Describe(describe) => self.describe(describe).await,
+            PgWireFrontendMessage::Describe(describe) => self.describe(describe),
             PgWireFrontendMessage::Execute(execute) => self.execute(execute).await,
             PgWireFrontendMessage::Close(close) => self.close(close),
             PgWireFrontendMessage::Flush(_) => Ok(self.output.flush().await?),
-            _ => Err(Fault::Connection(Error::new("08P01", "this message does not belong here"))),
+            _ => Err(Fault::Connection(Error::new(sqlstate::PROTOCOL_VIOLATION, "this message does not belong here"))),
         };
         self.prepared.skipping = served.is_err();
         self.report(served)
@@ -76,107 +71,107 @@ impl Client {
     async fn sync(&mut self) -> Result<(), Fault> {
         let ended = match self.prepared.skipping {
             true => Ok(()),
-            false => self.session.end_message().await.map_err(Fault::Statement),
+            false => {
+                let ended = self.session.end_message();
+                self.interrupt.guard(&mut self.input, ended).await.and_then(|ended| ended.map_err(Fault::Statement))
+            }
         };
-        (self.prepared.skipping, self.prepared.awaits_sync) = (false, false);
+        self.prepared.all_is_answered();
         self.report(ended)?;
         self.ready();
         Ok(())
     }
 
     async fn parse_statement(&mut self, parse: Parse) -> Result<(), Fault> {
-        if !parse.type_oids.is_empty() {
-            return Err(parameters_unsupported());
-        }
-        let mut statements = self.session.parse(&parse.query).await?;
-        if statements.len() > 1 {
-            return Err(Fault::Statement(Error::new("42601", "cannot insert multiple commands into a prepared statement")));
-        }
-        self.prepared.statements.insert(parse.name.unwrap_or_default(), statements.pop());
+        let name = parse.name.unwrap_or_default();
+        let prepared = self.session.prepare(&name, &parse.query, &parse.type_oids);
+        self.interrupt.guard(&mut self.input, prepared).await??;
         self.output.put(&PgWireBackendMessage::ParseComplete(ParseComplete::new()))
     }
 
     fn bind(&mut self, bind: Bind) -> Result<(), Fault> {
-        let name = bind.statement_name.unwrap_or_default();
-        let statement = self.prepared.statements.get(&name).cloned().ok_or_else(|| no_statement(&name))?;
-        if !bind.parameters.is_empty() {
-            return Err(parameters_unsupported());
-        }
-        let wants_binary = bind.result_column_format_codes.iter().any(|format| *format != 0);
-        self.prepared.portals.insert(bind.portal_name.unwrap_or_default(), Portal { statement, wants_binary });
+        let statement = bind.statement_name.unwrap_or_default();
+        let parameters = &self.session.prepared(&statement)?.parameters;
+        let values = bound_values(parameters, &bind.parameters, &bind.parameter_format_codes, &statement)?;
+        let formats = Formats::of_codes(&bind.result_column_format_codes)?;
+        self.session.bind(&bind.portal_name.unwrap_or_default(), &statement, &values, formats)?;
         self.output.put(&PgWireBackendMessage::BindComplete(BindComplete::new()))
     }
 
-    async fn describe(&mut self, describe: Describe) -> Result<(), Fault> {
+    fn describe(&mut self, describe: Describe) -> Result<(), Fault> {
         let name = describe.name.unwrap_or_default();
-        let of_statement = describe.target_type == TARGET_TYPE_BYTE_STATEMENT;
-        let Portal { statement, wants_binary } = match of_statement {
-            true => {
-                Portal { statement: self.prepared.statements.get(&name).cloned().ok_or_else(|| no_statement(&name))?, wants_binary: false }
+        let (schema, formats) = match describe.target_type {
+            TARGET_TYPE_BYTE_STATEMENT => {
+                let prepared = self.session.prepared(&name)?;
+                let oids = prepared.parameters.iter().map(|parameter| parameter.oid).collect();
+                self.output.put(&PgWireBackendMessage::ParameterDescription(ParameterDescription::new(oids)))?;
+                (prepared.schema.clone(), Formats::default())
             }
-            false => self.prepared.portals.get(&name).cloned().ok_or_else(|| no_portal(&name))?,
-        };
-        if of_statement {
-            self.output.put(&PgWireBackendMessage::ParameterDescription(ParameterDescription::new(Vec::new())))?;
-        }
-        let schema = match &statement {
-            Some(parsed) => {
-                let described = self.session.schema_of(parsed);
-                self.interrupt.guard(&mut self.input, described).await??
+            _ => {
+                let portal = self.session.portal(&name)?;
+                (portal.schema.clone(), portal.formats.clone())
             }
-            None => None,
         };
         match schema {
-            Some(_) if wants_binary => Err(binary_unsupported()),
-            Some(schema) => self.output.put(&row_description(&schema)),
+            Some(schema) => self.output.put(&row_description(&schema, &formats)),
             None => self.output.put(&PgWireBackendMessage::NoData(NoData::new())),
         }
     }
 
     async fn execute(&mut self, execute: Execute) -> Result<(), Fault> {
         let name = execute.name.unwrap_or_default();
-        let portal = self.prepared.portals.get(&name).cloned().ok_or_else(|| no_portal(&name))?;
-        if execute.max_rows > 0 {
-            return Err(Fault::Statement(Error::unsupported(
-                "row limits in Execute are not supported yet",
-                "ask for all rows, with LIMIT in the query if there are too many",
-            )));
-        }
-        let outcome = match &portal.statement {
-            Some(parsed) => self.run_statement(parsed).await?,
-            None => Outcome::Empty,
-        };
-        if portal.wants_binary && matches!(outcome, Outcome::Rows { .. }) {
-            return Err(binary_unsupported());
-        }
-        self.answer(outcome, Heading::Described).await
+        let n_wanted = u64::try_from(execute.max_rows).ok().filter(|n_wanted| *n_wanted > 0);
+        let formats = self.session.portal(&name)?.formats.clone();
+        // Statements up to Sync are atomic together; one alone needs no transaction around it, and commits at once.
+        let is_alone = !self.prepared.awaits_sync && self.input.sync_is_next();
+        self.session.begin_message(if is_alone { 1 } else { usize::MAX });
+        self.prepared.awaits_sync = true;
+        let running = self.session.execute(&name, n_wanted);
+        let outcome = self.interrupt.guard(&mut self.input, running).await??;
+        self.answer(outcome, Some(PortalRows { formats, n_wanted })).await
     }
 
     fn close(&mut self, close: Close) -> Result<(), Fault> {
         let name = close.name.unwrap_or_default();
         match close.target_type {
-            TARGET_TYPE_BYTE_STATEMENT => drop(self.prepared.statements.remove(&name)),
-            _ => drop(self.prepared.portals.remove(&name)),
+            TARGET_TYPE_BYTE_STATEMENT => self.session.close_prepared(&name),
+            _ => self.session.close_portal(&name),
         }
         self.output.put(&PgWireBackendMessage::CloseComplete(CloseComplete::new()))
     }
 }
 
-fn parameters_unsupported() -> Fault {
-    Fault::Statement(Error::unsupported(
-        "statement parameters are not supported yet",
-        "put the values into the text, or use the simple query protocol",
-    ))
-}
-
-fn binary_unsupported() -> Fault {
-    Fault::Statement(Error::unsupported("results in binary format are not supported yet", "ask for text, or use the simple query protocol"))
-}
-
-fn no_statement(name: &str) -> Fault {
-    Fault::Statement(Error::new(UNDEFINED_PSTATEMENT, format!("prepared statement \"{name}\" does not exist")))
-}
-
-fn no_portal(name: &str) -> Fault {
-    Fault::Statement(Error::new(UNDEFINED_CURSOR, format!("portal \"{name}\" does not exist")))
+/// The values of a Bind message, read by their types' rules.
+fn bound_values(parameters: &[Parameter], values: &[Option<Bytes>], formats: &[i16], statement: &str) -> Result<Vec<Bound>, Error> {
+    let violation = |message: String| Err(Error::new(sqlstate::PROTOCOL_VIOLATION, message));
+    let (n_values, n_parameters) = (values.len(), parameters.len());
+    if formats.len() > 1 && formats.len() != n_values {
+        return violation(format!("bind message has {} parameter formats but {n_values} parameters", formats.len()));
+    }
+    if n_values != n_parameters {
+        return violation(format!(
+            "bind message supplies {n_values} parameters, but prepared statement \"{statement}\" requires {n_parameters}"
+        ));
+    }
+    let format_of = |index: usize| match formats {
+        [] => 0,
+        [all] => *all,
+        each => each[index],
+    };
+    let value = |(index, (parameter, bytes)): (usize, (&Parameter, &Option<Bytes>))| {
+        let text = match bytes {
+            None => None,
+            Some(bytes) => Some(match format_of(index) {
+                0 => text_value(bytes),
+                1 => binary_value(&parameter.sql_type, parameter.oid, bytes),
+                code => Err(Error::new(sqlstate::INVALID_PARAMETER_VALUE, format!("unsupported format code: {code}"))),
+            }?),
+        };
+        Bound::read(parameter.sql_type.clone(), text)
+    };
+    let bound = parameters.iter().zip(values).enumerate().map(|pair| {
+        let number = pair.0 + 1;
+        value(pair).map_err(|error| if error.detail.is_none() { error.with_detail(format!("in bind parameter ${number}")) } else { error })
+    });
+    bound.collect()
 }

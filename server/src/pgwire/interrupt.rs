@@ -24,9 +24,10 @@ impl Interrupt {
         Self { cancel_requests, shutdown, deadline: None }
     }
 
-    /// A message begins: a cancel request that came while nothing ran is forgotten.
-    pub fn begin_message(&mut self) {
+    /// A message begins, which may take so long. A cancel request that came while nothing ran is forgotten.
+    pub fn begin_message(&mut self, timeout: Option<Duration>) {
         self.cancel_requests.borrow_and_update();
+        self.begin_statement(timeout);
     }
 
     /// A statement begins, which may take so long.

@@ -12,6 +12,7 @@ use tracing::{debug, warn};
 
 use super::cancel::CancelRegistry;
 use super::connection::Connection;
+use crate::session::notify::Channels;
 use crate::session::settings::Settings;
 use crate::shutdown::Shutdown;
 
@@ -27,6 +28,8 @@ pub struct Shared {
     pub queries: Handle,
     /// Who can be canceled.
     pub cancel: CancelRegistry,
+    /// Who listens to what.
+    pub channels: Channels,
     /// The end of the server.
     pub shutdown: Shutdown,
     /// Settings a session starts with.

@@ -7,11 +7,14 @@ use engine::engine::Notice;
 use engine::{Error, Result};
 use pgwire::messages::PgWireBackendMessage;
 use pgwire::messages::data::{FieldDescription, MESSAGE_TYPE_BYTE_DATA_ROW, RowDescription};
-use pgwire::messages::response::{CommandComplete, ErrorResponse, NoticeResponse, ReadyForQuery, TransactionStatus};
+use pgwire::messages::response::{CommandComplete, ErrorResponse, NoticeResponse, NotificationResponse, ReadyForQuery, TransactionStatus};
 
+use crate::encode::binary::write_sized;
+use crate::encode::column::{Column, Style};
+use crate::encode::formats::Formats;
 use crate::encode::pg_type::pg_type;
-use crate::encode::text::TextColumn;
 use crate::session::Status;
+use crate::session::notify::Notification;
 
 /// `ERROR`: the statement failed.
 pub const ERROR: &str = "ERROR";
@@ -28,6 +31,12 @@ pub fn notice_response(notice: &Notice) -> PgWireBackendMessage {
     PgWireBackendMessage::NoticeResponse(NoticeResponse::new(fields(notice.severity, &notice.error)))
 }
 
+/// A NotificationResponse.
+pub fn notification_response(notification: Notification) -> PgWireBackendMessage {
+    let Notification { process_id, channel, payload } = notification;
+    PgWireBackendMessage::NotificationResponse(NotificationResponse::new(process_id, channel, payload))
+}
+
 /// The error fields of the protocol, by their letters.
 fn fields(severity: &str, error: &Error) -> Vec<(u8, String)> {
     let mut fields =
@@ -42,13 +51,14 @@ fn fields(severity: &str, error: &Error) -> Vec<(u8, String)> {
     fields
 }
 
-/// A RowDescription; every column in text format.
-pub fn row_description(schema: &SchemaRef) -> PgWireBackendMessage {
-    let describe = |field: &arrow::datatypes::FieldRef| {
+/// A RowDescription.
+pub fn row_description(schema: &SchemaRef, formats: &Formats) -> PgWireBackendMessage {
+    let describe = |(index, field): (usize, &arrow::datatypes::FieldRef)| {
         let pg_type = pg_type(field);
-        FieldDescription::new(field.name().replace('\0', ""), 0, 0, pg_type.oid, pg_type.length, pg_type.modifier, 0)
+        let name = field.name().replace('\0', "");
+        FieldDescription::new(name, 0, 0, pg_type.oid, pg_type.length, pg_type.modifier, i16::from(formats.is_binary(index)))
     };
-    PgWireBackendMessage::RowDescription(RowDescription::new(schema.fields().iter().map(describe).collect()))
+    PgWireBackendMessage::RowDescription(RowDescription::new(schema.fields().iter().enumerate().map(describe).collect()))
 }
 
 /// A CommandComplete.
@@ -67,16 +77,17 @@ pub fn ready_for_query(status: Status) -> PgWireBackendMessage {
 }
 
 /// Appends a DataRow for each row of a batch.
-pub fn put_data_rows(out: &mut BytesMut, batch: &RecordBatch) -> Result<()> {
-    let schema = batch.schema();
-    let columns: Vec<TextColumn> =
-        schema.fields().iter().zip(batch.columns()).map(|(field, array)| TextColumn::new(field, array)).collect::<Result<_>>()?;
+pub fn put_data_rows(out: &mut BytesMut, batch: &RecordBatch, formats: &Formats, style: &Style) -> Result<()> {
+    let columns = Column::of_batch(batch, style)?;
     let n_columns = i16::try_from(columns.len()).map_err(|_| Error::new("54011", "a result can have at most 32767 columns"))?;
     let mut body = Vec::new();
     for row in 0..batch.num_rows() {
         body.clear();
-        for column in &columns {
-            put_value(&mut body, column, row);
+        for (index, column) in columns.iter().enumerate() {
+            match formats.is_binary(index) {
+                true => write_sized(&mut body, column, row),
+                false => put_text(&mut body, column, row),
+            }
         }
         out.put_u8(MESSAGE_TYPE_BYTE_DATA_ROW);
         out.put_i32(message_length(body.len() + 2)?);
@@ -87,14 +98,14 @@ pub fn put_data_rows(out: &mut BytesMut, batch: &RecordBatch) -> Result<()> {
 }
 
 /// Length and text; -1 for null.
-fn put_value(body: &mut Vec<u8>, column: &TextColumn, row: usize) {
+fn put_text(body: &mut Vec<u8>, column: &Column, row: usize) {
     if column.is_null(row) {
         body.put_i32(-1);
         return;
     }
     let start = body.len();
     body.put_i32(0);
-    column.write(body, row);
+    column.write_text(body, row);
     let length = i32::try_from(body.len() - start - 4).expect("an Arrow array's value is below 2 GiB");
     body[start..start + 4].copy_from_slice(&length.to_be_bytes());
 }

@@ -6,14 +6,15 @@
 use bytes::BytesMut;
 use engine::Result;
 use engine::engine::Notice;
-use engine::plan::statement::Parsed;
 use pgwire::messages::PgWireBackendMessage;
+use pgwire::messages::extendedquery::PortalSuspended;
 use pgwire::messages::response::EmptyQueryResponse;
 
 use super::connection::{Client, FLUSH_BYTES, Fault};
 use super::messages::{command_complete, notice_response, put_data_rows, row_description};
-use crate::session::Outcome;
+use crate::encode::formats::Formats;
 use crate::session::rows::RowStream;
+use crate::session::{Outcome, Tag};
 
 /// Rows encoded between two looks at the socket and at what may stop the statement: some milliseconds of work.
 const ROWS_AT_ONCE: usize = 1024;
@@ -27,39 +28,46 @@ impl Client {
         }
         self.session.begin_message(statements.len());
         for parsed in &statements {
-            let outcome = self.run_statement(parsed).await?;
-            self.answer(outcome, Heading::RowDescription).await?;
+            self.interrupt.begin_statement(self.session.statement_timeout());
+            let running = self.session.run(parsed);
+            let outcome = self.interrupt.guard(&mut self.input, running).await??;
+            self.answer(outcome, None).await?;
         }
         let ended = self.session.end_message();
         self.interrupt.guard(&mut self.input, ended).await??;
         Ok(())
     }
 
-    /// Runs a statement until it has an outcome, or something stops it.
-    pub(super) async fn run_statement(&mut self, parsed: &Parsed) -> Result<Outcome, Fault> {
-        self.interrupt.begin_statement(self.session.settings.statement_timeout());
-        let running = self.session.run(parsed);
-        Ok(self.interrupt.guard(&mut self.input, running).await??)
-    }
-
-    /// Sends what a statement answers with.
-    pub(super) async fn answer(&mut self, outcome: Outcome, heading: Heading) -> Result<(), Fault> {
+    /// Sends what a statement answers with. A portal's rows were described before, and may be a part of them.
+    pub(super) async fn answer(&mut self, outcome: Outcome, portal: Option<PortalRows>) -> Result<(), Fault> {
         match outcome {
             Outcome::Empty => self.output.put(&PgWireBackendMessage::EmptyQueryResponse(EmptyQueryResponse::new())),
             Outcome::Done { tag, notices } => {
                 self.notify(&notices)?;
                 self.output.put(&command_complete(tag))
             }
-            Outcome::Rows { schema, rows, tag, notices } => {
+            Outcome::Rows { schema, rows, tag, notices, formats } => {
                 self.notify(&notices)?;
-                if heading == Heading::RowDescription {
-                    self.output.put(&row_description(&schema))?;
+                let style = self.session.style();
+                let (formats, n_wanted) = match portal {
+                    Some(portal) => (portal.formats, portal.n_wanted),
+                    None => {
+                        self.output.put(&row_description(&schema, &formats))?;
+                        (formats, None)
+                    }
+                };
+                if tag == Tag::Counted("SUBSCRIBE") {
+                    // It may be long until something changes: the client learns now that it follows.
+                    self.send().await?;
                 }
-                let n_rows = self.pump(rows, put_data_rows).await?;
-                self.output.put(&command_complete(tag.after(n_rows)))
+                let n_rows = self.pump(rows, |out, batch| put_data_rows(out, batch, &formats, &style)).await?;
+                match n_wanted == Some(n_rows) {
+                    true => self.output.put(&PgWireBackendMessage::PortalSuspended(PortalSuspended::new())),
+                    false => self.output.put(&command_complete(tag.after(n_rows))),
+                }
             }
             Outcome::CopyIn(copying) => Box::pin(self.copy_in(copying)).await,
-            Outcome::CopyOut { schema, rows, format } => Box::pin(self.copy_out(&schema, rows, &format)).await,
+            Outcome::CopyOut { schema, rows, format } => Box::pin(self.copy_out(&schema, rows, format)).await,
         }
     }
 
@@ -67,15 +75,17 @@ impl Client {
     pub(super) async fn pump(
         &mut self,
         mut rows: RowStream,
-        put: impl Fn(&mut BytesMut, &arrow::array::RecordBatch) -> Result<()>,
+        mut put: impl FnMut(&mut BytesMut, &arrow::array::RecordBatch) -> Result<()>,
     ) -> Result<u64, Fault> {
         let mut n_rows = 0;
         loop {
             let batch = match rows.try_next() {
                 Some(batch) => batch?,
                 None => {
-                    // Nothing to add right now: what is there leaves before we wait.
-                    self.send().await?;
+                    // Nothing to add right now: the rows that are there leave before we wait.
+                    if n_rows > 0 {
+                        self.send().await?;
+                    }
                     match self.interrupt.guard(&mut self.input, rows.next()).await? {
                         Some(batch) => batch?,
                         None => return Ok(n_rows),
@@ -98,14 +108,20 @@ impl Client {
         Ok(self.interrupt.guard(&mut self.input, flushed).await??)
     }
 
-    fn notify(&mut self, notices: &[Notice]) -> Result<(), Fault> {
-        notices.iter().try_for_each(|notice| self.output.put(&notice_response(notice)))
+    pub(super) fn notify(&mut self, notices: &[Notice]) -> Result<(), Fault> {
+        for notice in notices {
+            if self.session.wants(notice) {
+                self.output.put(&notice_response(notice))?;
+            }
+        }
+        Ok(())
     }
 }
 
-/// Whether rows are announced with a RowDescription; in the extended protocol Describe did so.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Heading {
-    RowDescription,
-    Described,
+/// What Execute asks of a portal that Describe has described.
+#[derive(Debug)]
+pub(super) struct PortalRows {
+    pub(super) formats: Formats,
+    /// After so many rows the portal waits; `None` is no limit.
+    pub(super) n_wanted: Option<u64>,
 }

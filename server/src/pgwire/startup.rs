@@ -59,7 +59,8 @@ pub async fn greet(
     }
     output.put_infallible(&ready_for_query(Status::Idle));
     output.flush().await?;
-    let session = Session::new(shared.engine.clone(), shared.queries.clone(), settings).with_process_id(registration.process_id);
+    let session = Session::new(shared.engine.clone(), shared.queries.clone(), settings, shared.channels.clone());
+    let session = session.with_process_id(registration.process_id);
     Ok(Some((session, registration)))
 }
 
@@ -119,7 +120,7 @@ fn welcome(output: &mut Output, startup: &Startup, settings: &Settings, registra
     }
     output.put_infallible(&PgWireBackendMessage::Authentication(Authentication::Ok));
     for (name, value) in settings.reported() {
-        output.put_infallible(&PgWireBackendMessage::ParameterStatus(ParameterStatus::new(name.to_owned(), value.to_owned())));
+        output.put_infallible(&PgWireBackendMessage::ParameterStatus(ParameterStatus::new(name.to_owned(), value)));
     }
     let key = BackendKeyData::new(registration.process_id, SecretKey::I32(registration.secret));
     output.put_infallible(&PgWireBackendMessage::BackendKeyData(key));

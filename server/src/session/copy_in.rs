@@ -3,7 +3,9 @@
 //! The queue between them is bounded, so a client cannot send faster than rows are decoded.
 
 use bytes::Bytes;
+use catalog::SqlType;
 use engine::engine::{Ingest, Ingested, Notice};
+use engine::plan::statement::{CopyFormat, CopyKind};
 use engine::{Error, Result};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
@@ -13,16 +15,23 @@ use super::rows::Running;
 /// Messages received ahead of the decoder. Clients send them with at most some 64 KiB, so this is about half a megabyte.
 const MESSAGES_AHEAD: usize = 8;
 
+/// How binary rows reach the engine's decoder, whose rules for values are then the same for every format.
+pub(super) fn text_format() -> CopyFormat {
+    CopyFormat { kind: CopyKind::Text, delimiter: '\t', header: false, null: "\\N".into(), quote: '"', escape: '"' }
+}
+
 /// A COPY FROM STDIN or HTTP ingest under way. Dropping it drops its rows.
 pub struct CopyingIn {
-    /// Columns each row has; 0 when unknown.
-    pub n_columns: usize,
+    /// The types of the columns each row has; none when unknown.
+    pub types: Vec<SqlType>,
+    /// How the client writes rows; binary ones are to be handed over as text.
+    pub kind: CopyKind,
     bytes: mpsc::Sender<Bytes>,
     decoder: Running<Result<Ingest>>,
 }
 
 impl CopyingIn {
-    pub(super) fn start(runtime: &Handle, mut ingest: Ingest, n_columns: usize) -> Self {
+    pub(super) fn start(runtime: &Handle, mut ingest: Ingest, types: Vec<SqlType>, kind: CopyKind) -> Self {
         let (bytes, mut received) = mpsc::channel::<Bytes>(MESSAGES_AHEAD);
         let decoder = Running::spawn(runtime, async move {
             while let Some(bytes) = received.recv().await {
@@ -30,7 +39,7 @@ impl CopyingIn {
             }
             Ok(ingest)
         });
-        Self { n_columns, bytes, decoder }
+        Self { types, kind, bytes, decoder }
     }
 
     /// Hands over some bytes. False when decoding has already failed: [`Self::decoded`] says why.

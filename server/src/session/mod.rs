@@ -1,9 +1,10 @@
 //! The only place where statements run. Simple query, extended query, HTTP and `thalweg sql` each make a [`Session`] and
 //! hand it parsed statements; what comes back is an [`Outcome`] that they carry to their client.
 //!
-//! - [`transaction`]: `BEGIN … COMMIT` blocks and the implicit one around several statements of one message.
-//! - [`settings`]: SET and SHOW.
-//! - [`rows`]: results that are read as they are computed, on the query runtime.
+//! - [`transaction`]: `BEGIN … COMMIT` blocks, savepoints, and the implicit block around several statements of one message.
+//! - [`prepared`]: statements that are planned once; [`portals`]: statements with their values, and cursors.
+//! - [`settings`]: SET and SHOW. [`notify`]: LISTEN and NOTIFY.
+//! - [`rows`]: results that are read as they are computed, on the query runtime. [`copy_in`]: rows on their way in.
 //!
 //! Guaranteed: the statements of one message are atomic, as in Postgres, but that DDL, SUBSCRIBE and WAIT FOR first make
 //! visible what the message wrote so far. A statement that fails, is canceled or times out leaves an open block failed.
@@ -11,22 +12,36 @@
 //! it was not acknowledged.
 
 pub mod copy_in;
+pub mod notify;
+pub mod portals;
+pub mod prepared;
 pub mod rows;
 pub mod settings;
 pub mod transaction;
 
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
 use arrow::datatypes::SchemaRef;
-use engine::engine::{IngestFormat, Ingested, Notice, Written};
+use catalog::SqlType;
+use engine::engine::{IngestFormat, Ingested, Notice, Subscription, Written};
 use engine::error::sqlstate;
 use engine::functions::session::BACKEND_PID;
-use engine::plan::statement::{CopyFormat, CopyIn, CopyKind, CopySource, Name, Parsed, Statement, Subscribe};
+use engine::functions::settings::{SETTINGS, SessionSettings};
+use engine::plan::statement::{CopyFormat, CopyIn, CopyKind, CopySource, Discard, Name, Parsed, Statement, Subscribe};
 use engine::{Engine, Error, Result};
 use tokio::runtime::Handle;
 
 use self::copy_in::CopyingIn;
+use self::notify::{Channels, Ear, Pending};
+use self::portals::Portals;
+use self::prepared::Statements;
 use self::rows::{RowStream, Running};
-use self::settings::Settings;
-use self::transaction::Block;
+use self::settings::{Settings, SharedSettings};
+use self::transaction::{Block, Lent};
+use crate::encode::column::Style;
+use crate::encode::formats::Formats;
 
 pub use self::transaction::Status;
 
@@ -37,11 +52,18 @@ const PARSED_HERE_BYTES: usize = 16 << 10;
 pub struct Session {
     engine: Engine,
     queries: Handle,
-    /// What SET changes and SHOW shows.
-    pub settings: Settings,
+    settings: Arc<SharedSettings>,
     process_id: i32,
     block: Block,
     atomic_message: bool,
+    statements: Statements,
+    portals: Portals,
+    /// What it is notified of.
+    pub ear: Ear,
+    /// What the transaction does when it commits.
+    pending: Pending,
+    /// Views that a LISTEN of the transaction will follow.
+    followed: Mutex<HashMap<String, Subscription>>,
 }
 
 /// What a statement answers with.
@@ -56,6 +78,8 @@ pub enum Outcome {
         tag: Tag,
         /// For the client, before the rows.
         notices: Vec<Notice>,
+        /// How they are sent where the client has not said it: in binary for FETCH from a BINARY cursor.
+        formats: Formats,
     },
     /// Done, without rows.
     Done {
@@ -100,13 +124,63 @@ impl Tag {
 
 impl Session {
     /// A session of the role and database `thalweg`; its queries run on `queries`.
-    pub fn new(engine: Engine, queries: Handle, settings: Settings) -> Self {
-        Self { engine, queries, settings, process_id: 0, block: Block::Idle, atomic_message: false }
+    pub fn new(engine: Engine, queries: Handle, settings: Settings, channels: Channels) -> Self {
+        Self {
+            settings: Arc::new(SharedSettings::new(settings, engine.clone())),
+            engine,
+            queries,
+            process_id: 0,
+            block: Block::Idle,
+            atomic_message: false,
+            statements: HashMap::new(),
+            portals: HashMap::new(),
+            ear: Ear::new(channels),
+            pending: Vec::new(),
+            followed: Mutex::default(),
+        }
     }
 
     /// With the number that `pg_backend_pid()` tells.
     pub fn with_process_id(self, process_id: i32) -> Self {
         Self { process_id, ..self }
+    }
+
+    /// How long a statement may take.
+    pub fn statement_timeout(&self) -> Option<Duration> {
+        self.settings().duration("statement_timeout")
+    }
+
+    /// How long the client may be idle now, and the error that ends its session then.
+    pub fn idle_timeout(&self) -> Option<(Duration, Error)> {
+        let (setting, sqlstate, message) = match self.is_open() {
+            true => ("idle_in_transaction_session_timeout", "25P03", "terminating connection due to idle-in-transaction timeout"),
+            false => ("idle_session_timeout", "57P05", "terminating connection due to idle-session timeout"),
+        };
+        self.settings().duration(setting).map(|timeout| (timeout, Error::new(sqlstate, message)))
+    }
+
+    /// How values are written.
+    pub fn style(&self) -> Style {
+        self.settings().style()
+    }
+
+    /// What ParameterStatus tells.
+    pub fn reported(&self) -> Vec<(&'static str, String)> {
+        self.settings().reported()
+    }
+
+    /// Whether the client wants to be told of this.
+    pub fn wants(&self, notice: &Notice) -> bool {
+        self.settings().sends(notice.severity)
+    }
+
+    /// A subscription may be sent between threads but not shared; the lock makes a session shareable and is never waited for.
+    fn followed_mut(&mut self) -> &mut HashMap<String, Subscription> {
+        self.followed.get_mut().expect("nothing panics while holding it")
+    }
+
+    fn settings(&self) -> MutexGuard<'_, Settings> {
+        self.settings.lock()
     }
 
     /// The statements of a message. An error in any of them is the whole message's.
@@ -129,17 +203,29 @@ impl Session {
     /// Call after the last statement of a message: makes its writes visible and durable.
     pub async fn end_message(&mut self) -> Result<()> {
         self.atomic_message = false;
-        self.commit_implicit().await
+        self.commit_implicit().await?;
+        if !self.is_open() {
+            self.end_portals();
+        }
+        Ok(())
     }
 
     /// Call when a message ends early: its writes are dropped, an open block is failed.
     pub fn fail_message(&mut self) {
         self.atomic_message = false;
-        self.block = std::mem::take(&mut self.block).failed();
+        self.followed_mut().clear();
+        self.fail_block();
     }
 
     /// Runs one statement. On an error, and when the future is dropped, the caller ends the message with [`Self::fail_message`].
     pub async fn run(&mut self, parsed: &Parsed) -> Result<Outcome> {
+        self.check_block(&parsed.statement)?;
+        self.note_run(&parsed.statement);
+        let executed = match &parsed.statement {
+            Statement::Execute(execute) => Some(self.executed(execute)?),
+            _ => None,
+        };
+        let parsed = executed.as_ref().unwrap_or(parsed);
         self.check_block(&parsed.statement)?;
         self.dispatch(parsed).await.map_err(|mut error| {
             error.position = error.position.map(|position| position + parsed.offset);
@@ -150,7 +236,7 @@ impl Session {
     async fn dispatch(&mut self, parsed: &Parsed) -> Result<Outcome> {
         use Statement::*;
         match &parsed.statement {
-            Query(_) => self.query(parsed, Tag::Counted("SELECT")).await,
+            Query(_) => self.query(parsed).await,
             Explain(_) | ExplainView { .. } => self.describe(parsed, "EXPLAIN").await,
             ShowObjects { .. } | ShowCreate { .. } => self.describe(parsed, "SHOW").await,
             CreateStream(_)
@@ -168,15 +254,29 @@ impl Session {
             CopyOut { source, format } => self.copy_out(parsed, source, format).await,
             Subscribe(subscribe) => {
                 let (schema, rows) = self.subscribe(subscribe).await?;
-                Ok(Outcome::Rows { schema, rows, tag: Tag::Counted("SUBSCRIBE"), notices: Vec::new() })
+                Ok(Outcome::rows(schema, rows, Tag::Counted("SUBSCRIBE")))
             }
-            Begin { read_only } => self.begin(*read_only).await,
+            Begin { modes } => self.begin(*modes).await,
             Commit => self.commit().await,
             Rollback => self.rollback(),
+            SetTransaction { modes, session } => self.set_transaction(*modes, *session),
+            Savepoint { name } => self.savepoint(name).await,
+            RollbackTo { name } => self.rollback_to(name).await,
+            Release { name } => self.release(name),
+            Prepare(prepare) => self.prepare_statement(prepare).await,
+            Execute(_) => Err(Error::internal("EXECUTE was not resolved")),
+            Deallocate { name } => self.deallocate(name.as_deref()),
+            DeclareCursor(declare) => self.declare(declare).await,
+            Fetch(fetch) => self.fetch(fetch).await,
+            CloseCursor { name } => self.close_cursor(name.as_deref()),
+            Discard { what } => self.discard(*what),
+            Listen { channel } => self.listen(channel).await,
+            Unlisten { channel } => self.unlisten(channel.as_deref()).await,
+            Notify { channel, payload } => self.notify(channel, payload).await,
             Set { name, value, local } => self.set(parsed, name, value.as_deref(), *local),
             ShowSetting { name } => self.show(name),
             WaitFor { .. } => self.wait_for(parsed).await,
-            NoEffect { tag } => Ok(self.no_effect(tag)),
+            NoEffect { tag } => Ok(Outcome::done(tag)),
             Empty => Ok(Outcome::Empty),
         }
     }
@@ -187,58 +287,37 @@ impl Session {
         T: Send + 'static,
         F: Future<Output = Result<T>> + Send + 'static,
     {
-        Running::spawn(&self.queries, BACKEND_PID.scope(self.process_id, work)).finish().await?
+        let settings: Arc<dyn SessionSettings> = self.settings.clone();
+        Running::spawn(&self.queries, BACKEND_PID.scope(self.process_id, SETTINGS.scope(settings, work))).finish().await?
     }
 
-    async fn query(&mut self, parsed: &Parsed, tag: Tag) -> Result<Outcome> {
+    async fn query(&mut self, parsed: &Parsed) -> Result<Outcome> {
         let (schema, rows, notices) = self.query_rows(&parsed.statement).await?;
-        Ok(Outcome::Rows { schema, rows, tag, notices })
+        Ok(Outcome::Rows { schema, rows, tag: Tag::Counted("SELECT"), notices, formats: Formats::default() })
     }
 
     /// The rows of a query, or of the query that COPY TO copies.
     async fn query_rows(&mut self, statement: &Statement) -> Result<(SchemaRef, RowStream, Vec<Notice>)> {
-        let (engine, statement) = (self.engine.clone(), statement.clone());
-        let (rows, block) = {
-            let block = self.block.lend();
-            let work = async move {
-                let rows = match &statement {
-                    Statement::Query(query) | Statement::CopyOut { source: CopySource::Query(query), .. } => {
-                        engine.query(query, block.transaction()).await?
-                    }
-                    _ => return Err(Error::internal("only a query can be queried")),
-                };
-                Ok((rows, block))
-            };
-            self.on_queries(work).await?
+        let (engine, statement, lent) = (self.engine.clone(), statement.clone(), self.block.lend());
+        let work = async move {
+            let lent: Lent = lent.await;
+            let transaction = lent.as_ref().and_then(|lent| lent.as_ref());
+            match &statement {
+                Statement::Query(query) | Statement::CopyOut { source: CopySource::Query(query), .. } => {
+                    engine.query(query, transaction).await
+                }
+                _ => Err(Error::internal("only a query can be queried")),
+            }
         };
-        self.block = block;
+        let rows = self.on_queries(work).await?;
         Ok((rows.schema, RowStream::of_query(&self.queries, rows.stream), rows.notices))
-    }
-
-    /// The columns of a statement's rows without running it for them; `None` when it has no rows.
-    pub async fn schema_of(&mut self, parsed: &Parsed) -> Result<Option<SchemaRef>> {
-        use Statement::*;
-        let outcome = match &parsed.statement {
-            Query(_) | Explain(_) | ExplainView { .. } | ShowObjects { .. } | ShowCreate { .. } | ShowSetting { .. } => {
-                self.run(parsed).await?
-            }
-            Insert(_) | Update(_) | Delete(_) if returns_rows(&parsed.statement) => {
-                return Err(Error::unsupported("RETURNING cannot be described before it runs yet", "use the simple query protocol"));
-            }
-            Subscribe(_) => return Err(Error::unsupported("SUBSCRIBE cannot be prepared yet", "use the simple query protocol")),
-            _ => return Ok(None),
-        };
-        Ok(match outcome {
-            Outcome::Rows { schema, .. } => Some(schema),
-            _ => None,
-        })
     }
 
     /// Starts taking in the body of an HTTP request; [`Self::finish_ingest`] ends it.
     pub async fn start_ingest(&mut self, target: &Name, format: IngestFormat) -> Result<CopyingIn> {
         let (engine, target) = (self.engine.clone(), target.clone());
         let ingest = self.on_queries(async move { engine.ingest(&target, format).await }).await?;
-        Ok(CopyingIn::start(&self.queries, ingest, 0))
+        Ok(CopyingIn::start(&self.queries, ingest, Vec::new(), CopyKind::Text))
     }
 
     /// Makes the rows of an HTTP request visible and durable.
@@ -251,7 +330,8 @@ impl Session {
         let (engine, statement) = (self.engine.clone(), parsed.statement.clone());
         let rows = self.on_queries(async move { engine.describe(&statement).await }).await?;
         let stream = RowStream::of_query(&self.queries, rows.stream);
-        Ok(Outcome::Rows { schema: rows.schema, rows: stream, tag: Tag::Fixed(tag.to_owned()), notices: rows.notices })
+        let (schema, notices, tag) = (rows.schema, rows.notices, Tag::Fixed(tag.to_owned()));
+        Ok(Outcome::Rows { schema, rows: stream, tag, notices, formats: Formats::default() })
     }
 
     async fn define(&mut self, parsed: &Parsed) -> Result<Outcome> {
@@ -264,51 +344,53 @@ impl Session {
 
     async fn write(&mut self, parsed: &Parsed, tag: impl Fn(u64) -> String) -> Result<Outcome> {
         self.open_implicit().await?;
-        let (engine, statement) = (self.engine.clone(), parsed.statement.clone());
-        let mut block = self.block.lend();
+        let (engine, statement, lent) = (self.engine.clone(), parsed.statement.clone(), self.block.lend());
         let work = async move {
-            let written = engine.write(&statement, block.transaction_mut()).await?;
-            Ok((written, block))
+            let mut lent: Lent = lent.await;
+            engine.write(&statement, lent.as_mut().and_then(|lent| lent.as_mut())).await
         };
-        let (Written { n_rows, returning, .. }, block) = self.on_queries(work).await?;
-        self.block = block;
-        let (tag, notices) = (tag(n_rows), Vec::new());
+        let Written { n_rows, returning, .. } = self.on_queries(work).await?;
+        let tag = tag(n_rows);
         Ok(match returning {
-            Some((schema, batches)) => Outcome::Rows { schema, rows: RowStream::of_batches(batches), tag: Tag::Fixed(tag), notices },
-            None => Outcome::Done { tag, notices },
+            Some((schema, batches)) => Outcome::rows(schema, RowStream::of_batches(batches), Tag::Fixed(tag)),
+            None => Outcome::Done { tag, notices: Vec::new() },
         })
     }
 
     async fn copy_in(&mut self, copy: &CopyIn) -> Result<Outcome> {
-        if copy.format.kind == CopyKind::Binary {
-            return Err(Error::unsupported("COPY in binary format is not supported", "use FORMAT text or FORMAT csv"));
-        }
         self.open_implicit().await?;
-        let (engine, of_engine) = (self.engine.clone(), copy.clone());
+        let types = self.column_types(copy)?;
+        let mut of_engine = copy.clone();
+        if copy.format.kind == CopyKind::Binary {
+            of_engine.format = copy_in::text_format();
+        }
+        let engine = self.engine.clone();
         let ingest = self.on_queries(async move { engine.copy_in(&of_engine).await }).await?;
-        let n_columns = match copy.columns.len() {
-            0 => self.n_columns(&copy.target),
-            n_columns => n_columns,
-        };
-        Ok(Outcome::CopyIn(CopyingIn::start(&self.queries, ingest, n_columns)))
+        Ok(Outcome::CopyIn(CopyingIn::start(&self.queries, ingest, types, copy.format.kind)))
+    }
+
+    /// The types of the columns that a COPY names.
+    fn column_types(&self, copy: &CopyIn) -> Result<Vec<SqlType>> {
+        let catalog = self.engine.catalog();
+        let target = catalog.resolve_or_fail(copy.target.schema.as_deref(), &copy.target.name)?;
+        let of_name = |name: &String| target.columns.iter().find(|column| column.name == *name).map(|column| column.sql_type.clone());
+        Ok(match copy.columns.is_empty() {
+            true => target.columns.iter().map(|column| column.sql_type.clone()).collect(),
+            // A name that is not there is the engine's to refuse.
+            false => copy.columns.iter().map(|name| of_name(name).unwrap_or(SqlType::Text)).collect(),
+        })
     }
 
     /// Makes the rows of a COPY visible and durable (in a transaction: with it) and answers with its tag.
     pub async fn finish_copy(&mut self, copying: CopyingIn) -> Result<Outcome> {
         let ingest = copying.decoded().await?;
-        let mut block = self.block.lend();
+        let lent = self.block.lend();
         let work = async move {
-            let ingested = ingest.finish(block.transaction_mut()).await?;
-            Ok((ingested, block))
+            let mut lent: Lent = lent.await;
+            ingest.finish(lent.as_mut().and_then(|lent| lent.as_mut())).await
         };
-        let (ingested, block) = self.on_queries(work).await?;
-        self.block = block;
+        let ingested = self.on_queries(work).await?;
         Ok(Outcome::Done { tag: format!("COPY {}", ingested.n_rows), notices: copy_in::rejected_notice(&ingested) })
-    }
-
-    fn n_columns(&self, target: &Name) -> usize {
-        let schema = target.schema.as_deref().unwrap_or("public");
-        self.engine.catalog().find(schema, &target.name).map_or(0, |object| object.columns.len())
     }
 
     async fn copy_out(&mut self, parsed: &Parsed, source: &CopySource, format: &CopyFormat) -> Result<Outcome> {
@@ -325,9 +407,14 @@ impl Session {
     async fn subscribe(&mut self, subscribe: &Subscribe) -> Result<(SchemaRef, RowStream)> {
         self.refuse_in_block(
             "SUBSCRIBE cannot run inside a transaction block",
-            "its changes come after the block's snapshot; run it outside",
+            "its changes come after the block's snapshot; run it outside, or DECLARE a cursor for it",
         )?;
         self.commit_implicit().await?;
+        self.follow(subscribe).await
+    }
+
+    /// A relation's changes from now on; in a block too, whose snapshot is not what it shows.
+    async fn follow(&mut self, subscribe: &Subscribe) -> Result<(SchemaRef, RowStream)> {
         let (engine, subscribe) = (self.engine.clone(), subscribe.clone());
         let subscription = self.on_queries(async move { engine.subscribe(&subscribe).await }).await?;
         Ok((subscription.schema.clone(), RowStream::of_subscription(&self.queries, subscription)))
@@ -349,44 +436,52 @@ impl Session {
 
     fn set(&mut self, parsed: &Parsed, name: &str, value: Option<&str>, local: bool) -> Result<Outcome> {
         let mut notices = Vec::new();
-        if local && !self.block.is_open() {
+        if local && !self.is_open() {
             let warning = Error::new(sqlstate::NO_ACTIVE_TRANSACTION, "SET LOCAL can only be used in transaction blocks");
             notices.push(Notice { severity: "WARNING", error: warning });
         }
+        self.settings.check_path(name, value)?;
         match (local, value) {
-            (true, _) if !self.block.is_open() => self.settings.check(name, value)?,
-            (true, _) => self.settings.set_local(name, value)?,
-            (false, _) => self.settings.set(name, value)?,
+            (true, _) if !self.is_open() => self.settings().check(name, value)?,
+            (true, _) => self.settings().set_local(name, value)?,
+            (false, _) => self.settings().set(name, value)?,
         }
         let is_reset = parsed.text.get(..5).is_some_and(|word| word.eq_ignore_ascii_case("reset"));
         Ok(Outcome::Done { tag: if is_reset { "RESET" } else { "SET" }.to_owned(), notices })
     }
 
     fn show(&self, name: &str) -> Result<Outcome> {
-        let batch = self.settings.show(name)?;
-        let (schema, rows) = (batch.schema(), RowStream::of_batches(vec![batch]));
-        Ok(Outcome::Rows { schema, rows, tag: Tag::Fixed("SHOW".to_owned()), notices: Vec::new() })
+        let batch = self.settings().show(name)?;
+        Ok(Outcome::rows(batch.schema(), RowStream::of_batches(vec![batch]), Tag::Fixed("SHOW".to_owned())))
     }
 
-    fn no_effect(&mut self, tag: &'static str) -> Outcome {
-        if tag == "DISCARD ALL" {
-            self.settings.reset_all();
-        }
-        Outcome::done(tag)
-    }
-}
-
-fn returns_rows(statement: &Statement) -> bool {
-    match statement {
-        Statement::Insert(insert) => !insert.returning.is_empty(),
-        Statement::Update(update) => !update.returning.is_empty(),
-        Statement::Delete(delete) => !delete.returning.is_empty(),
-        _ => false,
+    fn discard(&mut self, what: Discard) -> Result<Outcome> {
+        let tag = match what {
+            Discard::Plans => "DISCARD PLANS",
+            Discard::Sequences => "DISCARD SEQUENCES",
+            Discard::Temp => "DISCARD TEMP",
+            Discard::All => {
+                if self.is_open() {
+                    let message = "DISCARD ALL cannot run inside a transaction block";
+                    return Err(Error::new(sqlstate::ACTIVE_TRANSACTION, message));
+                }
+                self.settings().reset_all();
+                self.statements.clear();
+                self.portals.clear();
+                self.forget_channels();
+                "DISCARD ALL"
+            }
+        };
+        Ok(Outcome::done(tag))
     }
 }
 
 impl Outcome {
     fn done(tag: &str) -> Self {
         Self::Done { tag: tag.to_owned(), notices: Vec::new() }
+    }
+
+    fn rows(schema: SchemaRef, rows: RowStream, tag: Tag) -> Self {
+        Self::Rows { schema, rows, tag, notices: Vec::new(), formats: Formats::default() }
     }
 }

@@ -2,14 +2,19 @@
 //!
 //! Queries run on a runtime of their own, so a long one never stops a socket from being served. Between that runtime and the
 //! reader stands a queue of [`BATCHES_AHEAD`] batches: a slow reader stops its query, and a reader that goes away ends it.
+//!
+//! A [`RowStream`] may be a part of a result: a portal keeps the rest, and gives out the next part when it is asked.
+
+use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use engine::engine::Subscription;
 use engine::{Error, Result};
 use futures::{Stream, StreamExt};
 use tokio::runtime::Handle;
-use tokio::sync::mpsc;
+use tokio::sync::{Mutex, mpsc};
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 
 /// Batches computed before their reader asks: one to send while the next is computed, one spare.
 const BATCHES_AHEAD: usize = 2;
@@ -36,20 +41,43 @@ impl<T> Drop for Running<T> {
     }
 }
 
-/// Batches of rows as they come.
+/// Batches of rows as they come: a whole result, or a part of one.
 pub struct RowStream {
-    source: Source,
+    result: Arc<Mutex<Source>>,
+    /// Rows this part still has at most; `None` is no limit.
+    n_left: Option<u64>,
+    patience: Patience,
 }
 
-enum Source {
-    Batches(std::vec::IntoIter<RecordBatch>),
-    Task { batches: mpsc::Receiver<Result<RecordBatch>>, task: Option<Running<()>> },
+/// How long a part waits for rows that are not there yet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Patience {
+    /// Until the result ends.
+    Endless,
+    /// Until then.
+    Until(Instant),
+    /// Until there is a row; after the first only for what is there.
+    OneRow,
+    /// Not at all any more.
+    Spent,
+}
+
+/// A result where it has been read to.
+struct Source {
+    batches: Batches,
+    /// Rows of a batch that the last part did not want.
+    rest: Option<RecordBatch>,
+}
+
+enum Batches {
+    There(std::vec::IntoIter<RecordBatch>),
+    Computed { batches: mpsc::Receiver<Result<RecordBatch>>, task: Option<Running<()>> },
 }
 
 impl RowStream {
     /// Rows there are already.
     pub(super) fn of_batches(batches: Vec<RecordBatch>) -> Self {
-        Self { source: Source::Batches(batches.into_iter()) }
+        Self::of_source(Batches::There(batches.into_iter()))
     }
 
     /// Computes a query's rows on `runtime`.
@@ -85,27 +113,48 @@ impl RowStream {
         F: Future<Output = ()> + Send + 'static,
     {
         let (sender, batches) = mpsc::channel(BATCHES_AHEAD);
-        Self { source: Source::Task { batches, task: Some(Running::spawn(runtime, work(sender))) } }
+        Self::of_source(Batches::Computed { batches, task: Some(Running::spawn(runtime, work(sender))) })
+    }
+
+    fn of_source(batches: Batches) -> Self {
+        Self { result: Arc::new(Mutex::new(Source { batches, rest: None })), n_left: None, patience: Patience::Endless }
+    }
+
+    /// The next `n_rows` rows of the same result; `None` is all that are left. What this part does not read the next one does.
+    pub(super) fn part(&self, n_rows: Option<u64>, patience: Patience) -> Self {
+        Self { result: Arc::clone(&self.result), n_left: n_rows, patience }
     }
 
     /// The next batch; `None` after the last. Cancel safe.
     pub async fn next(&mut self) -> Option<Result<RecordBatch>> {
-        match &mut self.source {
-            Source::Batches(batches) => batches.next().map(Ok),
-            Source::Task { batches, task } => match batches.recv().await {
-                Some(batch) => Some(batch),
-                // Ended: by its last row, or by a panic, which must not look like the last row.
-                None => task.take()?.finish().await.err().map(Err),
-            },
+        if self.n_left == Some(0) {
+            return None;
         }
+        if let Some(batch) = self.try_next() {
+            return Some(batch);
+        }
+        let batch = {
+            let result = Arc::clone(&self.result);
+            let mut result = result.lock().await;
+            match self.patience {
+                Patience::Endless | Patience::OneRow => result.next().await,
+                Patience::Until(deadline) => tokio::time::timeout_at(deadline, result.next()).await.ok().flatten(),
+                Patience::Spent => None,
+            }?
+        };
+        Some(batch.map(|batch| self.cut(batch)))
     }
 
     /// The next batch if one is there now.
     pub fn try_next(&mut self) -> Option<Result<RecordBatch>> {
-        match &mut self.source {
-            Source::Batches(batches) => batches.next().map(Ok),
-            Source::Task { batches, .. } => batches.try_recv().ok(),
+        if self.n_left == Some(0) {
+            return None;
         }
+        let batch = {
+            let result = Arc::clone(&self.result);
+            result.try_lock().ok()?.try_next()?
+        };
+        Some(batch.map(|batch| self.cut(batch)))
     }
 
     /// All remaining batches.
@@ -115,5 +164,87 @@ impl RowStream {
             all.push(batch?);
         }
         Ok(all)
+    }
+
+    /// What this part wants of a batch; the rest stays with the result.
+    fn cut(&mut self, batch: RecordBatch) -> RecordBatch {
+        if self.patience == Patience::OneRow && batch.num_rows() > 0 {
+            self.patience = Patience::Spent;
+        }
+        let Some(n_left) = &mut self.n_left else { return batch };
+        let n_taken = usize::try_from(*n_left).unwrap_or(usize::MAX).min(batch.num_rows());
+        *n_left -= n_taken as u64;
+        if n_taken < batch.num_rows() {
+            let mut result = self.result.try_lock().expect("a part is read by one reader, and no other part meanwhile");
+            result.rest = Some(batch.slice(n_taken, batch.num_rows() - n_taken));
+        }
+        batch.slice(0, n_taken)
+    }
+}
+
+impl Source {
+    async fn next(&mut self) -> Option<Result<RecordBatch>> {
+        if let Some(rest) = self.rest.take() {
+            return Some(Ok(rest));
+        }
+        match &mut self.batches {
+            Batches::There(batches) => batches.next().map(Ok),
+            Batches::Computed { batches, task } => match batches.recv().await {
+                Some(batch) => Some(batch),
+                // Ended: by its last row, or by a panic, which must not look like the last row.
+                None => task.take()?.finish().await.err().map(Err),
+            },
+        }
+    }
+
+    fn try_next(&mut self) -> Option<Result<RecordBatch>> {
+        if let Some(rest) = self.rest.take() {
+            return Some(Ok(rest));
+        }
+        match &mut self.batches {
+            Batches::There(batches) => batches.next().map(Ok),
+            Batches::Computed { batches, .. } => batches.try_recv().ok(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use arrow::array::{ArrayRef, Int64Array};
+
+    use super::*;
+
+    fn batch(values: std::ops::Range<i64>) -> RecordBatch {
+        RecordBatch::try_from_iter([("a", Arc::new(Int64Array::from_iter_values(values)) as ArrayRef)]).expect("one column")
+    }
+
+    async fn n_rows(part: RowStream) -> usize {
+        part.collect().await.expect("no errors").iter().map(RecordBatch::num_rows).sum()
+    }
+
+    #[tokio::test]
+    async fn parts_follow_one_another() {
+        let result = RowStream::of_batches(vec![batch(0..5), batch(5..8)]);
+        for (wanted, n_given) in [(Some(2), 2), (Some(4), 4), (Some(0), 0), (None, 2), (Some(1), 0)] {
+            assert_eq!(n_rows(result.part(wanted, Patience::Endless)).await, n_given, "{wanted:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_part_waits_as_long_as_it_may() {
+        let (sender, receiver) = mpsc::channel(1);
+        let result = RowStream::of_query(&Handle::current(), tokio_stream(receiver));
+        assert_eq!(n_rows(result.part(None, Patience::Until(Instant::now()))).await, 0);
+        sender.send(Ok::<_, Error>(batch(0..3))).await.expect("the reader lives");
+        assert_eq!(n_rows(result.part(Some(2), Patience::OneRow)).await, 2);
+        assert_eq!(n_rows(result.part(Some(2), Patience::OneRow)).await, 1);
+        drop(sender);
+        assert_eq!(n_rows(result.part(None, Patience::Endless)).await, 0);
+    }
+
+    fn tokio_stream(receiver: mpsc::Receiver<Result<RecordBatch>>) -> impl Stream<Item = Result<RecordBatch>> + Unpin + Send {
+        Box::pin(futures::stream::unfold(receiver, |mut receiver| async move { receiver.recv().await.map(|batch| (batch, receiver)) }))
     }
 }

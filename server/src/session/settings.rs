@@ -4,15 +4,17 @@
 //! difference here; anything else is refused, so that no client believes in a time zone that is not there.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use arrow::array::{ArrayRef, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Field, Schema};
 use engine::error::sqlstate;
-use engine::{Error, Result};
+use engine::functions::settings::SessionSettings;
+use engine::{Engine, Error, Result};
 
-const UNDEFINED_OBJECT: &str = "42704";
+use crate::encode::column::Style;
+
 const CANT_CHANGE_RUNTIME_PARAM: &str = "55P02";
 
 /// The Postgres version clients see; psql picks its catalog queries by it.
@@ -31,9 +33,12 @@ enum Accepts {
     Duration,
     /// An integer in this range.
     Integer(i64, i64),
-    /// Schemas among which names are always looked up.
-    SearchPath,
+    /// A zone of the IANA database, or UTC.
+    Zone,
 }
+
+/// Names under which UTC is asked for; it is shown as asked.
+const UTC_NAMES: [&str; 12] = ["UTC", "Etc/UTC", "GMT", "Etc/GMT", "Z", "Zulu", "UCT", "Etc/UCT", "Universal", "0", "+00", "+00:00"];
 
 struct Setting {
     name: &'static str,
@@ -44,13 +49,15 @@ struct Setting {
     description: &'static str,
 }
 
+const SWITCH: Accepts = Accepts::OneOf(&[("on", &["on", "true", "yes", "1", "t"]), ("off", &["off", "false", "no", "0", "f"])]);
 const ON: Accepts = Accepts::OneOf(&[("on", &["on", "true", "yes", "1"])]);
 const OFF: Accepts = Accepts::OneOf(&[("off", &["off", "false", "no", "0"])]);
-const ZERO: Accepts = Accepts::Integer(0, 0);
 /// Transactions read one snapshot, so weaker levels are kept too; serializable is not.
-const ISOLATION: Accepts = Accepts::OneOf(&[("repeatable read", &["repeatable read", "read committed", "read uncommitted", "default"])]);
-const UTC: Accepts =
-    Accepts::OneOf(&[("Etc/UTC", &["etc/utc", "utc", "gmt", "etc/gmt", "z", "zulu", "uct", "etc/uct", "universal", "0", "+00", "+00:00"])]);
+const ISOLATION: Accepts = Accepts::OneOf(&[
+    ("repeatable read", &["repeatable read", "default"]),
+    ("read committed", &["read committed"]),
+    ("read uncommitted", &["read uncommitted"]),
+]);
 const DATE_STYLE: Accepts = Accepts::OneOf(&[("ISO, MDY", &["iso", "iso, mdy", "iso,mdy", "mdy", "mdy, iso"])]);
 const UTF8: Accepts = Accepts::OneOf(&[("UTF8", &["utf8", "utf-8", "unicode", "'utf8'"])]);
 const LEVELS: Accepts = Accepts::OneOf(&[
@@ -69,20 +76,29 @@ const TABLE: &[Setting] = &[
     setting("client_encoding", "UTF8", UTF8, true, "The client's character set"),
     setting("client_min_messages", "notice", LEVELS, false, "Least severity of messages sent to the client"),
     setting("DateStyle", "ISO, MDY", DATE_STYLE, true, "Display format of dates and times"),
+    setting("check_function_bodies", "on", SWITCH, false, "Functions are checked when they are created, whatever it is"),
+    setting("default_table_access_method", "heap", Accepts::OneOf(&[("heap", &["heap"])]), false, "How tables are stored; there is one way"),
+    setting("default_tablespace", "", Accepts::OneOf(&[("", &[""])]), false, "Where tables are stored; there is one place"),
+    setting("default_transaction_deferrable", "off", SWITCH, false, "No transaction waits for a snapshot"),
     setting("default_transaction_isolation", "repeatable read", ISOLATION, false, "Isolation level of new transactions"),
-    setting("default_transaction_read_only", "off", OFF, true, "Whether new transactions are read-only"),
-    setting("extra_float_digits", "1", Accepts::Integer(1, 3), false, "Floats are printed with the shortest digits that read back exactly"),
-    setting("idle_in_transaction_session_timeout", "0", ZERO, false, "Idle transactions are never ended"),
+    setting("default_transaction_read_only", "off", SWITCH, true, "Whether new transactions are read-only"),
+    setting("escape_string_warning", "on", SWITCH, false, "Backslashes in '…' are ordinary, without a warning"),
+    setting("extra_float_digits", "1", Accepts::Integer(-15, 3), false, "Digits of floats: above 0 the shortest text that reads back exactly"),
+    setting("idle_in_transaction_session_timeout", "0", Accepts::Duration, false, "How long a client may leave a transaction idle"),
+    setting("idle_session_timeout", "0", Accepts::Duration, false, "How long a client may be idle outside of transactions"),
     setting("in_hot_standby", "off", Accepts::ReadOnly, true, "Whether this is a standby"),
     setting("integer_datetimes", "on", Accepts::ReadOnly, true, "Timestamps are integers of microseconds"),
     setting("IntervalStyle", "postgres", Accepts::OneOf(&[("postgres", &["postgres"])]), true, "Display format of intervals"),
     setting("is_superuser", "on", Accepts::ReadOnly, true, "Whether the current role is a superuser"),
+    setting("jit", "off", SWITCH, false, "Queries are not compiled just in time, whatever it is"),
     setting("lc_collate", "C", Accepts::ReadOnly, false, "Order of text"),
     setting("lc_ctype", "C", Accepts::ReadOnly, false, "Classes of characters"),
     setting("lock_timeout", "0", Accepts::Duration, false, "No statement waits for a lock"),
     setting("max_identifier_length", "63", Accepts::ReadOnly, false, "Bytes of an identifier"),
     setting("max_index_keys", "32", Accepts::ReadOnly, false, "Columns of an index"),
-    setting("search_path", "\"$user\", public", Accepts::SearchPath, false, "Schemas in which names are looked up"),
+    setting("role", "none", Accepts::ReadOnly, false, "The current role"),
+    setting("row_security", "on", SWITCH, false, "There are no row policies"),
+    setting("search_path", "\"$user\", public", Accepts::Any, false, "Schemas in which names are looked up"),
     setting("server_encoding", "UTF8", Accepts::ReadOnly, true, "The server's character set"),
     setting("server_version", SERVER_VERSION, Accepts::ReadOnly, true, "Version of Postgres whose protocol and SQL are followed"),
     setting("server_version_num", "150000", Accepts::ReadOnly, false, "The same as a number"),
@@ -90,36 +106,47 @@ const TABLE: &[Setting] = &[
     setting("standard_conforming_strings", "on", ON, true, "Backslashes are ordinary in '…'"),
     setting("statement_timeout", "0", Accepts::Duration, false, "Milliseconds a statement may take"),
     setting("synchronous_commit", "on", ON, false, "Acknowledged means durable"),
-    setting("TimeZone", "Etc/UTC", UTC, true, "Zone of timestamps with time zone"),
+    setting("TimeZone", "Etc/UTC", Accepts::Zone, true, "Zone of timestamps with time zone"),
+    setting("transaction_deferrable", "off", OFF, false, "No transaction waits for a snapshot"),
     setting("transaction_isolation", "repeatable read", ISOLATION, false, "Isolation level of the current transaction"),
     setting("transaction_read_only", "off", OFF, false, "Whether the current transaction is read-only"),
+    setting("xmloption", "content", Accepts::OneOf(&[("content", &["content"])]), false, "There is no XML"),
 ];
 
 const fn setting(name: &'static str, default: &'static str, accepts: Accepts, reported: bool, description: &'static str) -> Setting {
     Setting { name, default, accepts, reported, description }
 }
 
-/// A session's settings: the defaults, what SET changed, and what SET LOCAL changed until the block ends.
+/// A session's settings: the defaults, what SET changed, and what SET LOCAL changed until the block ends. A name with a dot is
+/// an application's own, as in Postgres, and takes any text.
 #[derive(Debug, Clone, Default)]
 pub struct Settings {
     /// What the start-up packet or the server's configuration asks for: RESET goes back to it.
-    initial: BTreeMap<&'static str, String>,
-    session: BTreeMap<&'static str, String>,
-    local: BTreeMap<&'static str, String>,
-    before_block: Option<BTreeMap<&'static str, String>>,
+    initial: BTreeMap<String, String>,
+    session: BTreeMap<String, String>,
+    local: BTreeMap<String, String>,
+    before_block: Option<BTreeMap<String, String>>,
 }
 
 impl Settings {
     /// Sets the value that RESET goes back to.
     pub fn set_initial(&mut self, name: &str, value: &str) -> Result<()> {
-        let setting = find(name)?;
-        self.initial.insert(setting.name, setting.accepted(value)?);
+        let (name, value) = accepted(name, value)?;
+        self.initial.insert(name, value);
         Ok(())
     }
 
-    /// The value of a setting.
+    /// The value of a setting as it is kept.
     pub fn get(&self, name: &str) -> Result<&str> {
-        find(name).map(|setting| self.value(setting))
+        match find(name)? {
+            Found::Known(setting) => Ok(self.value(setting)),
+            Found::Custom(name) => self.stored(&name).ok_or_else(|| unrecognized(&name)),
+        }
+    }
+
+    /// Whether a switch is on.
+    pub fn is_on(&self, name: &str) -> bool {
+        self.get(name).is_ok_and(|value| value == "on")
     }
 
     /// SET, or RESET when there is no value. `RESET ALL` has the name `all`.
@@ -128,31 +155,49 @@ impl Settings {
             self.reset_all();
             return Ok(());
         }
-        let setting = find(name)?;
-        match value {
-            Some(value) => self.session.insert(setting.name, setting.accepted(value)?),
-            None if matches!(setting.accepts, Accepts::ReadOnly) => return Err(setting.read_only()),
-            None => self.session.remove(setting.name),
+        let name = match value {
+            Some(value) => {
+                let (name, value) = accepted(name, value)?;
+                self.session.insert(name.clone(), value);
+                name
+            }
+            None => {
+                let found = find(name)?;
+                found.check_writable()?;
+                self.session.remove(found.name());
+                found.name().to_owned()
+            }
         };
-        self.local.remove(setting.name);
+        self.local.remove(&name);
         Ok(())
     }
 
     /// SET LOCAL.
     pub(super) fn set_local(&mut self, name: &str, value: Option<&str>) -> Result<()> {
-        let setting = find(name)?;
-        let value = match value {
-            Some(value) => setting.accepted(value)?,
-            None => self.initial.get(setting.name).map_or(setting.default, String::as_str).to_owned(),
+        let (name, value) = match value {
+            Some(value) => accepted(name, value)?,
+            None => {
+                let found = find(name)?;
+                found.check_writable()?;
+                let default = if let Found::Known(setting) = &found { setting.default } else { "" };
+                (found.name().to_owned(), self.initial.get(found.name()).map_or(default, String::as_str).to_owned())
+            }
         };
-        self.local.insert(setting.name, value);
+        self.local.insert(name, value);
         Ok(())
+    }
+
+    /// What a block says about itself: told, and forgotten at its end.
+    pub(super) fn tell_local(&mut self, name: &str, value: &str) {
+        self.local.insert(name.to_owned(), value.to_owned());
     }
 
     /// The errors of SET without its effect.
     pub(super) fn check(&self, name: &str, value: Option<&str>) -> Result<()> {
-        let setting = find(name)?;
-        value.map_or(Ok(()), |value| setting.accepted(value).map(|_| ()))
+        match value {
+            Some(value) => accepted(name, value).map(drop),
+            None => find(name).map(drop),
+        }
     }
 
     /// RESET ALL.
@@ -177,34 +222,148 @@ impl Settings {
         }
     }
 
-    /// How long a statement may take.
-    pub fn statement_timeout(&self) -> Option<Duration> {
-        let milliseconds = self.get("statement_timeout").ok()?.parse().expect("durations are stored in milliseconds");
+    /// A duration; `None` is no limit.
+    pub fn duration(&self, name: &str) -> Option<Duration> {
+        let milliseconds = self.get(name).ok()?.parse().expect("durations are stored in milliseconds");
         (milliseconds > 0).then(|| Duration::from_millis(milliseconds))
     }
 
+    /// How values are written.
+    pub fn style(&self) -> Style {
+        let zone = self.get("TimeZone").ok().filter(|zone| !UTC_NAMES.contains(zone)).map(str::to_owned);
+        let extra_float_digits = self.get("extra_float_digits").ok().and_then(|digits| digits.parse().ok()).unwrap_or(1);
+        Style { zone, extra_float_digits }
+    }
+
+    /// Whether a notice of this severity is sent.
+    pub fn sends(&self, severity: &str) -> bool {
+        match self.get("client_min_messages") {
+            Ok("error") => false,
+            Ok("warning") => severity != "NOTICE",
+            _ => true,
+        }
+    }
+
     /// What ParameterStatus tells.
-    pub fn reported(&self) -> impl Iterator<Item = (&'static str, &str)> {
-        TABLE.iter().filter(|setting| setting.reported).map(|setting| (setting.name, self.value(setting)))
+    pub fn reported(&self) -> Vec<(&'static str, String)> {
+        TABLE.iter().filter(|setting| setting.reported).map(|setting| (setting.name, self.shown(setting))).collect()
+    }
+
+    /// One setting as SHOW shows it.
+    pub(super) fn show_one(&self, name: &str) -> Result<(String, String)> {
+        match find(name)? {
+            Found::Known(setting) => Ok((setting.name.to_owned(), self.shown(setting))),
+            Found::Custom(name) => {
+                self.stored(&name).map(str::to_owned).map(|value| (name.clone(), value)).ok_or_else(|| unrecognized(&name))
+            }
+        }
     }
 
     /// SHOW: one row; `SHOW ALL`: a row per setting.
     pub(super) fn show(&self, name: &str) -> Result<RecordBatch> {
         if name.eq_ignore_ascii_case("all") {
-            let columns: [(&str, Vec<&str>); 3] = [
-                ("name", TABLE.iter().map(|setting| setting.name).collect()),
-                ("setting", TABLE.iter().map(|setting| self.value(setting)).collect()),
-                ("description", TABLE.iter().map(|setting| setting.description).collect()),
+            let columns: [(&str, Vec<String>); 3] = [
+                ("name", TABLE.iter().map(|setting| setting.name.to_owned()).collect()),
+                ("setting", TABLE.iter().map(|setting| self.shown(setting)).collect()),
+                ("description", TABLE.iter().map(|setting| setting.description.to_owned()).collect()),
             ];
             return texts(&columns);
         }
-        let setting = find(name)?;
-        texts(&[(setting.name, vec![self.value(setting)])])
+        let (name, value) = self.show_one(name)?;
+        texts(&[(&name, vec![value])])
+    }
+
+    fn shown(&self, setting: &Setting) -> String {
+        let value = self.value(setting);
+        match setting.accepts {
+            Accepts::Duration => with_unit(value),
+            _ => value.to_owned(),
+        }
     }
 
     fn value(&self, setting: &Setting) -> &str {
-        let set = [&self.local, &self.session, &self.initial].into_iter().find_map(|values| values.get(setting.name));
-        set.map_or(setting.default, String::as_str)
+        let default = match setting.name {
+            "transaction_isolation" => {
+                return self.stored(setting.name).unwrap_or_else(|| self.default_of("default_transaction_isolation"));
+            }
+            "transaction_read_only" => {
+                return self.stored(setting.name).unwrap_or_else(|| self.default_of("default_transaction_read_only"));
+            }
+            _ => setting.default,
+        };
+        self.stored(setting.name).unwrap_or(default)
+    }
+
+    /// The value that new transactions have.
+    fn default_of(&self, name: &str) -> &str {
+        self.get(name).expect("both are in the table")
+    }
+
+    fn stored(&self, name: &str) -> Option<&str> {
+        [&self.local, &self.session, &self.initial].into_iter().find_map(|values| values.get(name)).map(String::as_str)
+    }
+}
+
+/// A session's settings where SQL functions reach them too.
+pub(super) struct SharedSettings {
+    settings: Mutex<Settings>,
+    engine: Engine,
+}
+
+impl std::fmt::Debug for SharedSettings {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SharedSettings").field("settings", &self.settings).finish_non_exhaustive()
+    }
+}
+
+impl SharedSettings {
+    pub(super) fn new(settings: Settings, engine: Engine) -> Self {
+        Self { settings: Mutex::new(settings), engine }
+    }
+
+    pub(super) fn lock(&self) -> MutexGuard<'_, Settings> {
+        self.settings.lock().expect("nothing panics while holding the settings")
+    }
+
+    /// Names are looked up in `public`: a path that would find others there is refused. Schemas that are not there may be in
+    /// it; nothing is found in them, as in Postgres.
+    pub(super) fn check_path(&self, name: &str, value: Option<&str>) -> Result<()> {
+        let (true, Some(value)) = (name.eq_ignore_ascii_case("search_path"), value) else { return Ok(()) };
+        let catalog = self.engine.catalog();
+        for schema in value.split(',').map(|schema| schema.trim().trim_matches(['"', '\''])) {
+            let is_other = !matches!(schema, "public" | "pg_catalog" | "information_schema");
+            if is_other && catalog.objects.values().any(|object| object.schema == schema) {
+                let message = format!("schema \"{schema}\" in search_path is not supported");
+                return Err(Error::unsupported(message, "names are looked up in public; qualify those of other schemas"));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl SessionSettings for SharedSettings {
+    fn show(&self, name: &str) -> Result<String> {
+        self.lock().show_one(name).map(|(_, value)| value)
+    }
+
+    fn set(&self, name: &str, value: &str, is_local: bool) -> Result<String> {
+        self.check_path(name, Some(value))?;
+        let mut settings = self.lock();
+        match is_local {
+            true => settings.set_local(name, Some(value))?,
+            false => settings.set(name, Some(value))?,
+        }
+        settings.show_one(name).map(|(_, value)| value)
+    }
+}
+
+/// Milliseconds in the largest unit that is exact, as Postgres shows them.
+fn with_unit(milliseconds: &str) -> String {
+    let number: u64 = milliseconds.parse().expect("durations are stored in milliseconds");
+    let units = [(86_400_000, "d"), (3_600_000, "h"), (60_000, "min"), (1_000, "s"), (1, "ms")];
+    match units.into_iter().find(|(unit, _)| number > 0 && number.is_multiple_of(*unit)) {
+        Some((unit, name)) => format!("{}{name}", number / unit),
+        None => "0".to_owned(),
     }
 }
 
@@ -225,11 +384,7 @@ impl Setting {
                 Ok(number) if (least..=most).contains(&number) => Ok(number.to_string()),
                 _ => refused(),
             },
-            Accepts::SearchPath => {
-                let known =
-                    |schema: &str| matches!(schema.trim().trim_matches(['"', '\'']), "" | "$user" | "public" | "pg_catalog" | "thalweg");
-                if value.split(',').all(known) { Ok(value.to_owned()) } else { refused() }
-            }
+            Accepts::Zone => zone(value).map_or_else(refused, Ok),
         }
     }
 
@@ -243,7 +398,7 @@ impl Setting {
             }
             Accepts::Duration => "a number of milliseconds, or with a unit: ms, s, min, h, d".to_owned(),
             Accepts::Integer(least, most) => format!("a number from {least} to {most}"),
-            Accepts::SearchPath => "names are looked up in public; qualify those of other schemas".to_owned(),
+            Accepts::Zone => "a name of the IANA time zone database, such as Europe/Berlin".to_owned(),
             Accepts::ReadOnly | Accepts::Any => String::new(),
         };
         Error::new(sqlstate::INVALID_PARAMETER_VALUE, message).with_hint(hint)
@@ -254,17 +409,81 @@ impl Setting {
     }
 }
 
-fn find(name: &str) -> Result<&'static Setting> {
-    let name = match name.to_ascii_lowercase().as_str() {
+/// What a name means.
+enum Found {
+    Known(&'static Setting),
+    /// An application's own, `prefix.name`.
+    Custom(String),
+}
+
+impl Found {
+    fn name(&self) -> &str {
+        match self {
+            Self::Known(setting) => setting.name,
+            Self::Custom(name) => name,
+        }
+    }
+
+    fn check_writable(&self) -> Result<()> {
+        match self {
+            Self::Known(setting) if matches!(setting.accepts, Accepts::ReadOnly) => Err(setting.read_only()),
+            _ => Ok(()),
+        }
+    }
+}
+
+fn find(name: &str) -> Result<Found> {
+    let lower = match name.to_ascii_lowercase().as_str() {
         "time zone" => "timezone".to_owned(),
         "names" => "client_encoding".to_owned(),
         "transaction isolation level" => "transaction_isolation".to_owned(),
         lower => lower.to_owned(),
     };
-    TABLE
-        .iter()
-        .find(|setting| setting.name.eq_ignore_ascii_case(&name))
-        .ok_or_else(|| Error::new(UNDEFINED_OBJECT, format!("unrecognized configuration parameter \"{name}\"")))
+    match TABLE.iter().find(|setting| setting.name.eq_ignore_ascii_case(&lower)) {
+        Some(setting) => Ok(Found::Known(setting)),
+        None if is_custom(&lower) => Ok(Found::Custom(lower)),
+        None => Err(unrecognized(&lower)),
+    }
+}
+
+fn is_custom(name: &str) -> bool {
+    let word = |part: &str| {
+        part.starts_with(|first: char| first.is_alphabetic() || first == '_')
+            && part.chars().all(|c| c.is_alphanumeric() || "_$".contains(c))
+    };
+    name.contains('.') && name.split('.').all(word)
+}
+
+fn unrecognized(name: &str) -> Error {
+    Error::new(sqlstate::UNDEFINED_OBJECT, format!("unrecognized configuration parameter \"{name}\""))
+}
+
+/// The name under which a value is kept, and the value.
+fn accepted(name: &str, value: &str) -> Result<(String, String)> {
+    match find(name)? {
+        Found::Known(setting) => Ok((setting.name.to_owned(), setting.accepted(value)?)),
+        Found::Custom(name) => Ok((name, value.to_owned())),
+    }
+}
+
+/// A zone under its own spelling; zones are looked up without regard to case.
+fn zone(value: &str) -> Option<String> {
+    let value = value.trim().trim_matches('\'');
+    if let Some(utc) = UTC_NAMES.iter().find(|name| name.eq_ignore_ascii_case(value)) {
+        return Some((*utc).to_owned());
+    }
+    // A bare offset would have the sign of POSIX in Postgres, which nobody means.
+    let is_name = value.starts_with(|first: char| first.is_ascii_alphabetic());
+    let capitalised: String = value
+        .split_inclusive(['/', '_', '-'])
+        .map(|part| {
+            part.chars()
+                .enumerate()
+                .map(|(place, c)| if place == 0 { c.to_ascii_uppercase() } else { c.to_ascii_lowercase() })
+                .collect::<String>()
+        })
+        .collect();
+    [value.to_owned(), capitalised].into_iter().find(|name| is_name && name.parse::<arrow::array::timezone::Tz>().is_ok())
 }
 
 fn parse_milliseconds(text: &str) -> Option<u64> {
@@ -282,7 +501,7 @@ fn parse_milliseconds(text: &str) -> Option<u64> {
     number.checked_mul(unit).filter(|milliseconds| i32::try_from(*milliseconds).is_ok())
 }
 
-fn texts(columns: &[(&str, Vec<&str>)]) -> Result<RecordBatch> {
+fn texts(columns: &[(&str, Vec<String>)]) -> Result<RecordBatch> {
     let fields: Vec<Field> = columns.iter().map(|(name, _)| Field::new(*name, DataType::Utf8, false)).collect();
     let arrays = columns.iter().map(|(_, values)| Arc::new(StringArray::from(values.clone())) as ArrayRef).collect();
     Ok(RecordBatch::try_new(Arc::new(Schema::new(fields)), arrays)?)
@@ -297,18 +516,32 @@ mod tests {
         let mut settings = Settings::default();
         settings.set("STATEMENT_TIMEOUT", Some("2s")).expect("a duration");
         assert_eq!(settings.get("statement_timeout").expect("known"), "2000");
-        assert_eq!(settings.statement_timeout(), Some(Duration::from_secs(2)));
+        assert_eq!(settings.duration("statement_timeout"), Some(Duration::from_secs(2)));
         settings.set("statement_timeout", None).expect("known");
-        assert_eq!(settings.statement_timeout(), None);
-        settings.set("timezone", Some("utc")).expect("UTC is the zone there is");
-        assert_eq!(settings.get("TimeZone").expect("known"), "Etc/UTC");
+        assert_eq!(settings.duration("statement_timeout"), None);
+        settings.set("timezone", Some("utc")).expect("a zone");
+        assert_eq!((settings.get("TimeZone").expect("known"), settings.style().zone), ("UTC", None));
+        settings.set("timezone", Some("europe/paris")).expect("a zone");
+        assert_eq!(settings.style().zone.as_deref(), Some("Europe/Paris"));
+        settings.set("my.own", Some("Any text")).expect("an application's own setting");
+        assert_eq!(settings.show_one("MY.own").expect("known now"), ("my.own".to_owned(), "Any text".to_owned()));
+    }
+
+    #[test]
+    fn durations_are_shown_in_their_largest_unit() {
+        let mut settings = Settings::default();
+        for (value, shown) in [("0", "0"), ("400", "400ms"), ("7s", "7s"), ("120000", "2min"), ("36h", "36h"), ("2d", "2d")] {
+            settings.set("statement_timeout", Some(value)).expect("a duration");
+            assert_eq!(settings.show_one("statement_timeout").expect("known").1, shown);
+        }
     }
 
     #[test]
     fn what_would_not_have_its_effect_is_refused() {
         let mut settings = Settings::default();
         let mut sqlstate = |name, value| settings.set(name, Some(value)).expect_err("refused").sqlstate;
-        assert_eq!(sqlstate("timezone", "Europe/Berlin"), "22023");
+        assert_eq!(sqlstate("timezone", "Europe/Atlantis"), "22023");
+        assert_eq!(sqlstate("timezone", "+05:30"), "22023");
         assert_eq!(sqlstate("server_version", "16"), "55P02");
         assert_eq!(sqlstate("nonsense", "1"), "42704");
         assert_eq!(sqlstate("transaction_isolation", "serializable"), "22023");

@@ -64,6 +64,14 @@ impl TestServer {
         format!("host={} port={} user=thalweg dbname=thalweg", self.pg.ip(), self.pg.port())
     }
 
+    /// A client by hand that has said who it is.
+    pub async fn session(&self) -> RawClient {
+        let mut client = self.raw().await;
+        client.startup(&[("user", "thalweg")]).await;
+        client.until('Z').await;
+        client
+    }
+
     pub async fn raw(&self) -> RawClient {
         RawClient { socket: TcpStream::connect(self.pg).await.expect("the server listens") }
     }
@@ -134,14 +142,67 @@ impl RawClient {
 
     /// A message of the session.
     pub async fn message(&mut self, kind: u8, body: &[u8]) {
-        let mut message = vec![kind];
-        message.extend_from_slice(&(body.len() as i32 + 4).to_be_bytes());
-        message.extend_from_slice(body);
-        self.send(&message).await;
+        self.send(&message(kind, body)).await;
+    }
+
+    /// A message that the server may not want any more; false when it has closed the connection.
+    pub async fn message_if_open(&mut self, kind: u8, body: &[u8]) -> bool {
+        self.socket.write_all(&message(kind, body)).await.is_ok()
     }
 
     pub async fn query(&mut self, sql: &str) {
         self.message(b'Q', format!("{sql}\0").as_bytes()).await;
+    }
+
+    /// Parse.
+    pub async fn parse(&mut self, name: &str, sql: &str, oids: &[u32]) {
+        let mut body = format!("{name}\0{sql}\0").into_bytes();
+        body.extend((oids.len() as u16).to_be_bytes());
+        oids.iter().for_each(|oid| body.extend(oid.to_be_bytes()));
+        self.message(b'P', &body).await;
+    }
+
+    /// Bind: values in text, results in these formats.
+    pub async fn bind(&mut self, portal: &str, statement: &str, values: &[Option<&str>], result_formats: &[u16]) {
+        let mut body = format!("{portal}\0{statement}\0").into_bytes();
+        body.extend(0_u16.to_be_bytes());
+        body.extend((values.len() as u16).to_be_bytes());
+        for value in values {
+            match value {
+                Some(text) => {
+                    body.extend((text.len() as i32).to_be_bytes());
+                    body.extend_from_slice(text.as_bytes());
+                }
+                None => body.extend((-1_i32).to_be_bytes()),
+            }
+        }
+        body.extend((result_formats.len() as u16).to_be_bytes());
+        result_formats.iter().for_each(|format| body.extend(format.to_be_bytes()));
+        self.message(b'B', &body).await;
+    }
+
+    /// Describe a statement (`S`) or portal (`P`).
+    pub async fn describe(&mut self, kind: char, name: &str) {
+        self.message(b'D', format!("{kind}{name}\0").as_bytes()).await;
+    }
+
+    /// Execute: so many rows, 0 is all.
+    pub async fn execute(&mut self, portal: &str, n_rows: i32) {
+        let mut body = format!("{portal}\0").into_bytes();
+        body.extend(n_rows.to_be_bytes());
+        self.message(b'E', &body).await;
+    }
+
+    /// Sync, and everything up to ReadyForQuery.
+    pub async fn sync(&mut self) -> Vec<(char, Vec<u8>)> {
+        self.message(b'S', b"").await;
+        self.until('Z').await
+    }
+
+    /// A simple query, up to ReadyForQuery.
+    pub async fn run(&mut self, sql: &str) -> Vec<(char, Vec<u8>)> {
+        self.query(sql).await;
+        self.until('Z').await
     }
 
     /// The next message: its letter and body. `None` when the server has closed the connection.
@@ -185,6 +246,13 @@ impl RawClient {
     }
 }
 
+fn message(kind: u8, body: &[u8]) -> Vec<u8> {
+    let mut message = vec![kind];
+    message.extend_from_slice(&(body.len() as i32 + 4).to_be_bytes());
+    message.extend_from_slice(body);
+    message
+}
+
 pub fn startup_packet(parameters: &[(&str, &str)]) -> Vec<u8> {
     let mut body = 196_608_i32.to_be_bytes().to_vec();
     for (name, value) in parameters {
@@ -201,6 +269,63 @@ pub fn error_field(body: &[u8], letter: u8) -> Option<String> {
     body.split(|byte| *byte == 0)
         .find(|field| field.first() == Some(&letter))
         .map(|field| String::from_utf8_lossy(&field[1..]).into_owned())
+}
+
+/// SQLSTATEs of the errors among some messages.
+pub fn sqlstates(messages: &[(char, Vec<u8>)]) -> Vec<String> {
+    messages.iter().filter(|(letter, _)| *letter == 'E').filter_map(|(_, body)| error_field(body, b'C')).collect()
+}
+
+/// The command tags among some messages.
+pub fn tags(messages: &[(char, Vec<u8>)]) -> Vec<String> {
+    let tag = |body: &[u8]| String::from_utf8_lossy(&body[..body.len() - 1]).into_owned();
+    messages.iter().filter(|(letter, _)| *letter == 'C').map(|(_, body)| tag(body)).collect()
+}
+
+/// The rows among some messages, text values joined by `|`, null as `NULL`.
+pub fn rows(messages: &[(char, Vec<u8>)]) -> Vec<String> {
+    messages.iter().filter(|(letter, _)| *letter == 'D').map(|(_, body)| row(body)).collect()
+}
+
+fn row(body: &[u8]) -> String {
+    let n_columns = u16::from_be_bytes([body[0], body[1]]);
+    let mut rest = &body[2..];
+    let mut values = Vec::new();
+    for _ in 0..n_columns {
+        let (length, after) = rest.split_first_chunk::<4>().expect("a length");
+        rest = after;
+        match usize::try_from(i32::from_be_bytes(*length)) {
+            Ok(length) => {
+                values.push(String::from_utf8_lossy(&rest[..length]).into_owned());
+                rest = &rest[length..];
+            }
+            Err(_) => values.push("NULL".to_owned()),
+        }
+    }
+    values.join("|")
+}
+
+/// The transaction status that ReadyForQuery tells.
+pub fn status(messages: &[(char, Vec<u8>)]) -> char {
+    messages.last().filter(|(letter, _)| *letter == 'Z').expect("ReadyForQuery").1[0] as char
+}
+
+/// The oids of a RowDescription or ParameterDescription.
+pub fn oids(messages: &[(char, Vec<u8>)], letter: char) -> Vec<u32> {
+    let Some((_, body)) = messages.iter().find(|(found, _)| *found == letter) else { return Vec::new() };
+    let n_items = usize::from(u16::from_be_bytes([body[0], body[1]]));
+    let word = |bytes: &[u8]| u32::from_be_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]);
+    if letter == 't' {
+        return (0..n_items).map(|item| word(&body[2 + 4 * item..])).collect();
+    }
+    let mut rest = &body[2..];
+    let mut oids = Vec::new();
+    for _ in 0..n_items {
+        let end = rest.iter().position(|byte| *byte == 0).expect("a name");
+        oids.push(word(&rest[end + 7..]));
+        rest = &rest[end + 19..];
+    }
+    oids
 }
 
 /// The letters of some messages.

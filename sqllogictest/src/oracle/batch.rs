@@ -16,7 +16,7 @@ use engine::plan::query::Planner;
 use engine::plan::relation::{Relation, RelationProvider};
 use engine::plan::session::Session;
 use futures::TryStreamExt;
-use server::encode::text::TextColumn;
+use server::encode::column::{Column, Style};
 
 use super::Rows;
 use crate::connection::Table;
@@ -94,13 +94,11 @@ fn column_names(object: &Object) -> Vec<String> {
 }
 
 fn texts(batch: &RecordBatch) -> Result<Rows, engine::Error> {
-    let schema = batch.schema();
-    let columns = schema.fields().iter().zip(batch.columns()).map(|(field, array)| TextColumn::new(field, array));
-    let columns: Vec<TextColumn> = columns.collect::<Result<_, _>>()?;
-    let cell = |column: &TextColumn, row: usize| {
+    let columns = Column::of_batch(batch, &Style::default())?;
+    let cell = |column: &Column, row: usize| {
         let mut text = Vec::new();
         (!column.is_null(row)).then(|| {
-            column.write(&mut text, row);
+            column.write_text(&mut text, row);
             String::from_utf8_lossy(&text).into_owned()
         })
     };

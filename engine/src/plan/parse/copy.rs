@@ -20,7 +20,6 @@ pub(super) fn copy(cursor: &mut Cursor) -> Parse<Statement> {
         cursor.expect(&["TO"])?;
         return copy_out(cursor, source);
     }
-    cursor.eat(&["BINARY"]);
     let start = cursor.here();
     let target = cursor.name()?;
     let relation = cursor.text_since(start);
@@ -29,11 +28,7 @@ pub(super) fn copy(cursor: &mut Cursor) -> Parse<Statement> {
     match cursor.eat(&["FROM"]) {
         true => {
             stdio(cursor, "STDIN")?;
-            let at = cursor.here();
             let format = parse_format(cursor)?;
-            if format.kind == CopyKind::Binary {
-                return cursor.refuse(Error::unsupported("COPY FROM in binary format is not supported", "use text or csv"), at);
-            }
             Ok(Statement::CopyIn(CopyIn { target, columns, format }))
         }
         false => {

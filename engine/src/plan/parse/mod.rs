@@ -16,6 +16,7 @@ mod function;
 mod limits;
 mod objects;
 mod options;
+mod portals;
 mod session;
 #[cfg(test)]
 mod tests;
@@ -23,7 +24,9 @@ mod text;
 mod tokens;
 pub(super) mod types;
 
-use datafusion::sql::sqlparser::ast::{Expr, Query};
+use std::ops::ControlFlow;
+
+use datafusion::sql::sqlparser::ast::{self, Expr, Query};
 use datafusion::sql::sqlparser::parser::{Parser, ParserError};
 use datafusion::sql::sqlparser::tokenizer::{Location, Span, TokenWithSpan};
 
@@ -209,7 +212,20 @@ fn dispatch(cursor: &mut Cursor, emit: Emit) -> Parse<Statement> {
             Ok(Statement::WaitFor { name: cursor.name()? })
         }
         "BEGIN" | "START" | "COMMIT" | "END" | "ROLLBACK" | "ABORT" => session::transaction(cursor, &word),
-        "DISCARD" | "DEALLOCATE" | "LISTEN" | "UNLISTEN" => session::no_effect(cursor, &word),
+        "DISCARD" => portals::discard(cursor),
+        "PREPARE" => portals::prepare(cursor),
+        "EXECUTE" => portals::execute(cursor),
+        "DEALLOCATE" => portals::deallocate(cursor),
+        "DECLARE" => portals::declare(cursor),
+        "FETCH" => portals::fetch(cursor, false),
+        "MOVE" => portals::fetch(cursor, true),
+        "CLOSE" => portals::close(cursor),
+        "SAVEPOINT" => Ok(Statement::Savepoint { name: cursor.identifier()? }),
+        "RELEASE" => {
+            cursor.eat(&["SAVEPOINT"]);
+            Ok(Statement::Release { name: cursor.identifier()? })
+        }
+        "LISTEN" | "UNLISTEN" | "NOTIFY" => portals::channel(cursor, &word),
         word if known(word) => cursor.refuse(not_supported(word), at),
         _ => {
             cursor.parser.prev_token();
@@ -231,26 +247,17 @@ fn known(word: &str) -> bool {
         "ANALYSE",
         "CALL",
         "CHECKPOINT",
-        "CLOSE",
         "CLUSTER",
-        "DECLARE",
         "DO",
-        "EXECUTE",
-        "FETCH",
         "GRANT",
         "IMPORT",
         "LOAD",
         "LOCK",
         "MERGE",
-        "MOVE",
-        "NOTIFY",
-        "PREPARE",
         "REASSIGN",
         "REFRESH",
         "REINDEX",
-        "RELEASE",
         "REVOKE",
-        "SAVEPOINT",
         "SECURITY",
         "VACUUM",
     ];
@@ -264,10 +271,6 @@ fn not_supported(statement: &str) -> Error {
         "ANALYZE" | "ANALYSE" | "VACUUM" | "CLUSTER" | "REINDEX" | "CHECKPOINT" => "nothing needs to be done: storage looks after itself",
         "REFRESH" => "a materialized view is always current",
         "MERGE" => "use INSERT … ON CONFLICT DO UPDATE",
-        "SAVEPOINT" | "RELEASE" => "roll the whole transaction back",
-        "DECLARE" | "FETCH" | "MOVE" | "CLOSE" => "read the query's rows as they come, or COPY (query) TO STDOUT",
-        "PREPARE" | "EXECUTE" => "send the statement itself",
-        "NOTIFY" => "SUBSCRIBE to a relation to be told of its changes",
         "LOCK" => "statements run at one snapshot without locks",
         "CREATE INDEX" => "a materialized view keeps what a query needs; a table is indexed by its primary key",
         "CREATE TEMP" | "CREATE TEMPORARY" => "create a table and drop it",
@@ -279,14 +282,32 @@ fn not_supported(statement: &str) -> Error {
     Error::unsupported(format!("{statement} is not supported"), hint)
 }
 
+/// What is kept has no client that would give a parameter its value.
+fn no_parameters(query: &Query) -> Result<()> {
+    let found = ast::visit_expressions(query, |expression| match expression {
+        Expr::Value(ast::ValueWithSpan { value: ast::Value::Placeholder(name), .. }) => ControlFlow::Break(name.clone()),
+        _ => ControlFlow::Continue(()),
+    });
+    match found {
+        ControlFlow::Break(name) => Err(super::parameters::undefined(&name)),
+        ControlFlow::Continue(()) => Ok(()),
+    }
+}
+
 /// Normalises every part of a statement that is planned.
 fn normalise_statement(statement: &mut Statement) -> Parse<()> {
     match statement {
         Statement::Query(query) => normalise(&mut **query)?,
         Statement::Explain(explain) => normalise_statement(&mut explain.statement)?,
         Statement::CreateTable(table) => normalise(&mut table.query)?,
-        Statement::CreateView(view) => normalise(&mut *view.query)?,
-        Statement::CreateSink(sink) => normalise(&mut *sink.query)?,
+        Statement::CreateView(view) => {
+            no_parameters(&view.query)?;
+            normalise(&mut *view.query)?
+        }
+        Statement::CreateSink(sink) => {
+            no_parameters(&sink.query)?;
+            normalise(&mut *sink.query)?
+        }
         Statement::CopyOut { source: CopySource::Query(query), .. } => normalise(&mut **query)?,
         Statement::CopyOut { source: CopySource::Subscribe(subscribe), .. } | Statement::Subscribe(subscribe) => {
             normalise(&mut *subscribe.query)?;
@@ -294,6 +315,9 @@ fn normalise_statement(statement: &mut Statement) -> Parse<()> {
         Statement::Insert(insert) => dml::normalise_insert(insert)?,
         Statement::Update(update) => dml::normalise_update(update)?,
         Statement::Delete(delete) => dml::normalise_delete(delete)?,
+        Statement::Prepare(prepare) => normalise_statement(&mut prepare.statement.statement)?,
+        Statement::DeclareCursor(declare) => normalise_statement(&mut declare.statement.statement)?,
+        Statement::Execute(execute) => normalise(&mut execute.arguments)?,
         _ => {}
     }
     Ok(())

@@ -9,7 +9,7 @@ use super::{create, not_supported, parse_query, query};
 use crate::Error;
 use crate::error::sqlstate;
 use crate::plan::names;
-use crate::plan::statement::{Explain, ShowObjects, Statement, Subscribe};
+use crate::plan::statement::{Explain, Modes, ShowObjects, Statement, Subscribe};
 
 /// EXPLAIN [ANALYZE] [VERBOSE] | EXPLAIN (options) … of a query, of CREATE MATERIALIZED VIEW or of an existing one.
 pub(super) fn explain(cursor: &mut Cursor, emit: Emit) -> Parse<Statement> {
@@ -121,16 +121,14 @@ fn parse_subscribe_option(cursor: &mut Cursor, subscribe: &mut Subscribe) -> Par
 /// SET …, the word already passed.
 pub(super) fn set(cursor: &mut Cursor) -> Parse<Statement> {
     if cursor.eat(&["SESSION", "CHARACTERISTICS", "AS", "TRANSACTION"]) {
-        parse_modes(cursor)?;
-        return Ok(Statement::NoEffect { tag: "SET" });
+        return Ok(Statement::SetTransaction { modes: parse_modes(cursor)?, session: true });
     }
     let local = cursor.eat(&["LOCAL"]);
     if !local {
         cursor.eat(&["SESSION"]);
     }
     if cursor.eat(&["TRANSACTION"]) {
-        parse_modes(cursor)?;
-        return Ok(Statement::NoEffect { tag: "SET" });
+        return Ok(Statement::SetTransaction { modes: parse_modes(cursor)?, session: false });
     }
     if cursor.at(&["SESSION", "AUTHORIZATION"]) || cursor.at(&["AUTHORIZATION"]) || cursor.at(&["ROLE"]) {
         return cursor.refuse_here(Error::unsupported("changing the role of a session is not supported", "connect as the other role"));
@@ -233,9 +231,13 @@ pub(super) fn transaction(cursor: &mut Cursor, word: &str) -> Parse<Statement> {
         }
     }
     match word {
-        "BEGIN" | "START" => Ok(Statement::Begin { read_only: parse_modes(cursor)? }),
+        "BEGIN" | "START" => Ok(Statement::Begin { modes: parse_modes(cursor)? }),
+        "ROLLBACK" if cursor.eat(&["TO"]) => {
+            cursor.eat(&["SAVEPOINT"]);
+            Ok(Statement::RollbackTo { name: cursor.identifier()? })
+        }
         _ => {
-            if cursor.at(&["TO"]) || cursor.at(&["PREPARED"]) {
+            if cursor.at(&["PREPARED"]) {
                 let statement = format!("{word} {}", cursor.word(0));
                 return cursor.refuse_here(Error::unsupported(format!("{statement} is not supported"), "roll the whole transaction back"));
             }
@@ -248,10 +250,10 @@ pub(super) fn transaction(cursor: &mut Cursor, word: &str) -> Parse<Statement> {
     }
 }
 
-/// Transaction modes; true for READ ONLY. Every level up to REPEATABLE READ is given as snapshot isolation, which is more
-/// than each asks for; SERIALIZABLE would be less, and is refused.
-fn parse_modes(cursor: &mut Cursor) -> Parse<bool> {
-    let mut read_only = false;
+/// Transaction modes. Every level up to REPEATABLE READ is given as snapshot isolation, which is more than each asks for;
+/// SERIALIZABLE would be less, and is refused.
+fn parse_modes(cursor: &mut Cursor) -> Parse<Modes> {
+    let mut modes = Modes::default();
     loop {
         let at = cursor.here();
         if cursor.eat(&["ISOLATION", "LEVEL"]) {
@@ -259,47 +261,22 @@ fn parse_modes(cursor: &mut Cursor) -> Parse<bool> {
                 let hint = "use ISOLATION LEVEL REPEATABLE READ: a snapshot, and 40001 when a row written was changed by another";
                 return cursor.refuse(Error::unsupported("isolation level SERIALIZABLE is not supported yet", hint), at);
             }
-            if !(cursor.eat(&["REPEATABLE", "READ"]) || cursor.eat(&["READ", "COMMITTED"]) || cursor.eat(&["READ", "UNCOMMITTED"])) {
-                return cursor.expected("an isolation level");
+            let levels: [(&[&str], &'static str); 3] = [
+                (&["REPEATABLE", "READ"], "repeatable read"),
+                (&["READ", "COMMITTED"], "read committed"),
+                (&["READ", "UNCOMMITTED"], "read uncommitted"),
+            ];
+            match levels.into_iter().find(|(words, _)| cursor.eat(words)) {
+                Some((_, level)) => modes.isolation = Some(level),
+                None => return cursor.expected("an isolation level"),
             }
         } else if cursor.eat(&["READ", "ONLY"]) {
-            read_only = true;
+            modes.read_only = Some(true);
         } else if cursor.eat(&["READ", "WRITE"]) {
-            read_only = false;
+            modes.read_only = Some(false);
         } else if !(cursor.eat(&["NOT", "DEFERRABLE"]) || cursor.eat(&["DEFERRABLE"])) {
-            return Ok(read_only);
+            return Ok(modes);
         }
         cursor.eat_token(&Token::Comma);
     }
-}
-
-/// DISCARD, DEALLOCATE, LISTEN, UNLISTEN: nothing is kept that they would drop, and nobody can NOTIFY.
-pub(super) fn no_effect(cursor: &mut Cursor, word: &str) -> Parse<Statement> {
-    let tag = match word {
-        "DISCARD" => match cursor.eat_one(&["ALL", "PLANS", "SEQUENCES", "TEMPORARY", "TEMP"]) {
-            Some("ALL") => "DISCARD ALL",
-            Some("PLANS") => "DISCARD PLANS",
-            Some("SEQUENCES") => "DISCARD SEQUENCES",
-            Some(_) => "DISCARD TEMP",
-            None => return cursor.expected("ALL"),
-        },
-        "DEALLOCATE" => {
-            cursor.eat(&["PREPARE"]);
-            if !cursor.eat(&["ALL"]) {
-                return cursor.refuse_here(not_supported("PREPARE"));
-            }
-            "DEALLOCATE ALL"
-        }
-        "LISTEN" => {
-            cursor.identifier()?;
-            "LISTEN"
-        }
-        _ => {
-            if !cursor.eat_token(&Token::Mul) {
-                cursor.identifier()?;
-            }
-            "UNLISTEN"
-        }
-    };
-    Ok(Statement::NoEffect { tag })
 }

@@ -458,18 +458,21 @@ fn sessions() {
     table.check("RESET ALL", &set("all", "None", false));
     table.check(
         "SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY; DISCARD ALL; UNLISTEN *",
-        "NoEffect { tag: \"SET\" } ; NoEffect { tag: \"DISCARD ALL\" } ; NoEffect { tag: \"UNLISTEN\" }",
+        "SetTransaction { modes: Modes { isolation: None, read_only: Some(true) }, session: true } ; Discard { what: All } ; Unlisten { channel: None }",
     );
     table.check(
         "BEGIN; START TRANSACTION READ ONLY, ISOLATION LEVEL REPEATABLE READ",
-        "Begin { read_only: false } ; Begin { read_only: true }",
+        "Begin { modes: Modes { isolation: None, read_only: None } } ; Begin { modes: Modes { isolation: Some(\"repeatable read\"), read_only: Some(true) } }",
     );
     table.check(
         "begin isolation level read committed; COMMIT WORK; END; ROLLBACK TRANSACTION; ABORT",
-        "Begin { read_only: false } ; Commit ; Commit ; Rollback ; Rollback",
+        "Begin { modes: Modes { isolation: Some(\"read committed\"), read_only: None } } ; Commit ; Commit ; Rollback ; Rollback",
     );
     table.check("BEGIN ISOLATION LEVEL SERIALIZABLE", "0A000 7 isolation level SERIALIZABLE is not supported yet");
-    table.check("ROLLBACK TO s", "0A000 10 ROLLBACK TO is not supported");
+    table.check(
+        "SAVEPOINT a; ROLLBACK TO SAVEPOINT a; ROLLBACK TO \"B\"; RELEASE a",
+        "Savepoint { name: \"a\" } ; RollbackTo { name: \"a\" } ; RollbackTo { name: \"B\" } ; Release { name: \"a\" }",
+    );
     table.check("SHOW STREAMS; SHOW SOURCES; SHOW MATERIALIZED VIEWS; SHOW JOBS", "ShowObjects { what: Streams } ; ShowObjects { what: Streams } ; ShowObjects { what: MaterializedViews } ; ShowObjects { what: Jobs }");
     let created = |name: &str| format!("ShowCreate {{ name: Name {{ schema: None, name: \"{name}\" }} }}");
     table.check("SHOW CREATE MATERIALIZED VIEW v", &created("v"));
@@ -581,4 +584,28 @@ fn what_is_read_twice_is_bounded() {
             }
         }
     });
+}
+
+#[test]
+fn cursors_and_channels() {
+    let mut table = Table::default();
+    let fetch = |n_rows: &str, moves: bool, timeout: &str| {
+        format!("Fetch(Fetch {{ cursor: \"c\", n_rows: {n_rows}, moves: {moves}, timeout: {timeout} }})")
+    };
+    table.check("FETCH c", &fetch("Some(1)", false, "None"));
+    table.check("FETCH NEXT FROM c", &fetch("Some(1)", false, "None"));
+    table.check("FETCH 10 IN \"c\"", &fetch("Some(10)", false, "None"));
+    table.check("MOVE FORWARD 7 c", &fetch("Some(7)", true, "None"));
+    table.check("FETCH FORWARD ALL FROM c", &fetch("None", false, "None"));
+    table.check("FETCH 2 c WITH (TIMEOUT = '1.5s')", &fetch("Some(2)", false, "Some(1.5s)"));
+    table.check("FETCH PRIOR FROM c", "55000 7 cursor can only scan forward");
+    table.check("FETCH -1 FROM c", "55000 7 cursor can only scan forward");
+    table.check("DECLARE c SCROLL CURSOR FOR SELECT 1", "0A000 11 SCROLL cursors are not supported");
+    table.check("DECLARE c CURSOR FOR DROP TABLE t", "42601 22 a cursor is declared for a query or SUBSCRIBE");
+    table.check("PREPARE p AS DROP TABLE t", "42601 14 only SELECT, VALUES, INSERT, UPDATE and DELETE can be prepared");
+    table.check("CLOSE ALL; DEALLOCATE PREPARE p", "CloseCursor { name: None } ; Deallocate { name: Some(\"p\") }");
+    table.check(
+        "LISTEN a; UNLISTEN *; NOTIFY a, 'b''c'",
+        "Listen { channel: \"a\" } ; Unlisten { channel: None } ; Notify { channel: \"a\", payload: \"b'c\" }",
+    );
 }
