@@ -10,6 +10,7 @@ use super::aggregate::AggregateKernel;
 use super::first_row::FirstRowKernel;
 use super::join::JoinKernel;
 use super::map::MapKernel;
+use super::over::OverKernel;
 use super::placement::Placement;
 use super::top_n::TopNKernel;
 use super::union::UnionKernel;
@@ -122,6 +123,7 @@ fn work(plan: &Plan, worker: usize, imports: &[ObjectId]) -> Result<Work> {
             Some(kernel) => Work::Kernel(Box::new(kernel), None),
             None => Work::Kernel(Box::new(TopNKernel::new(top, top.input.append_only)?), None),
         },
+        Node::Over(over) => Work::Kernel(Box::new(OverKernel::new(over, plan.schema.clone())?), None),
         Node::Recompute(recompute) => {
             let shape = RecomputeShape {
                 inputs: recompute.inputs.iter().map(|input| input.schema.clone()).collect(),
@@ -138,6 +140,7 @@ fn route(plan: &Plan, port: usize, input: &Placement) -> Route {
     let (keys, is_there) = match &plan.node {
         Node::Aggregate(aggregate) => (&aggregate.keys, input.keeps_together(&aggregate.keys)),
         Node::TopN(top) => (&top.partition, input.keeps_together(&top.partition)),
+        Node::Over(over) => (&over.partition, input.keeps_together(&over.partition)),
         // The two sides meet only if both are placed by the hash of the very key.
         Node::Join(join) if port == 0 => (&join.left_keys, input.is_by(&join.left_keys)),
         Node::Join(join) => (&join.right_keys, input.is_by(&join.right_keys)),
@@ -175,6 +178,7 @@ impl Plan {
             Node::Aggregate(_) => "Aggregate".into(),
             Node::Join(join) => format!("Join {}", join_name(join.kind)),
             Node::TopN(_) => "TopN".into(),
+            Node::Over(_) => "Over".into(),
             Node::Recompute(recompute) => format!("Recompute {}", recompute.query.describe()),
         }
     }

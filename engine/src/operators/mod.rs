@@ -21,6 +21,7 @@ pub mod map;
 #[cfg(test)]
 mod map_tests;
 mod ordered_rows;
+pub mod over;
 mod placement;
 pub mod recompute;
 #[cfg(test)]

@@ -67,6 +67,12 @@ fn describe(plan: &Plan, name_of: &dyn Fn(ObjectId) -> String) -> String {
         }
         Node::Join(join) => describe_join(join),
         Node::TopN(top) => describe_top(top),
+        Node::Over(over) => {
+            let partition = names(&over.input.schema, over.partition.iter().copied());
+            let order_by = order(&over.input.schema, &over.order);
+            let order_by = if order_by.is_empty() { order_by } else { format!(" order by {order_by}") };
+            format!("Over {} per {partition}{order_by}", over.describe)
+        }
         Node::Recompute(recompute) => format!("Recompute {}", recompute.query.describe()),
     }
 }
@@ -155,6 +161,7 @@ fn state_bound(plan: &Plan) -> Option<String> {
                 _ => "all input rows".into(),
             })
         }
+        Node::Over(_) => Some("all input rows; a change reads its partition".into()),
         Node::Recompute(_) => Some("all input rows".into()),
     }
 }

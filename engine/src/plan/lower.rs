@@ -3,7 +3,8 @@
 //!
 //! Guaranteed for each node: the lowered plan has the node's columns, by position and type. A node's expressions can
 //! therefore be bound to its input's logical schema and evaluated over the lowered input.
-//! The rest of the rules: `lower_map` (projection, filter, unnest, constants), `lower_join`, `lower_aggregate`, `lower_top`.
+//! The rest of the rules: `lower_map` (projection, filter, unnest, constants), `lower_join`, `lower_aggregate`, `lower_top`,
+//! `lower_over`.
 
 use std::sync::Arc;
 
@@ -75,6 +76,7 @@ impl<'a> Lowering<'a> {
             LogicalPlan::Union(union) => self.union(union),
             LogicalPlan::Sort(sort) => self.sort(sort),
             LogicalPlan::Limit(limit) => self.limit(limit),
+            LogicalPlan::Window(window) => self.window(window),
             LogicalPlan::Unnest(unnest) => self.unnest(unnest),
             LogicalPlan::Values(values) => self.values(values),
             LogicalPlan::EmptyRelation(empty) => Ok(Some(self.empty(empty))),

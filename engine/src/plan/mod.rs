@@ -13,14 +13,18 @@ pub mod dml;
 pub mod explain;
 pub(crate) mod failure;
 mod full_using;
+mod grouping_sets;
+mod guards;
 pub mod inline;
 mod lower;
 mod lower_aggregate;
 mod lower_join;
 mod lower_map;
+mod lower_over;
 mod lower_top;
 pub mod names;
 pub mod normalise;
+mod orders;
 pub mod parameters;
 pub mod parse;
 pub mod query;
@@ -41,6 +45,7 @@ use arrow::datatypes::{Schema, SchemaRef};
 use catalog::ObjectId;
 use datafusion::logical_expr::AggregateUDF;
 use datafusion::physical_expr::PhysicalExpr;
+use datafusion::physical_expr::window::WindowExpr;
 
 use crate::{ChangeBatch, Result};
 
@@ -79,6 +84,8 @@ pub enum Node {
     Join(Box<Join>),
     /// The first rows of each partition in an order: `ORDER BY … LIMIT` and `ROW_NUMBER() … <= n`.
     TopN(TopN),
+    /// Window functions over partitions.
+    Over(Over),
     /// Any other sub-plan, run in batch over its inputs; the difference is emitted.
     Recompute(Recompute),
 }
@@ -236,6 +243,21 @@ impl TopN {
     }
 }
 
+/// Window functions of one partitioning and order. Output columns: the input's first ones, then one per window.
+#[derive(Debug, Clone)]
+pub struct Over {
+    /// The input; the columns it has beyond those of the output hold computed keys.
+    pub input: Box<Plan>,
+    /// Partition columns, at least one.
+    pub partition: Vec<usize>,
+    /// The order within a partition.
+    pub order: Vec<SortColumn>,
+    /// The functions, over one partition in order.
+    pub windows: Vec<Arc<dyn WindowExpr>>,
+    /// The functions as EXPLAIN shows them.
+    pub describe: String,
+}
+
 /// A sub-plan kept current by running it in batch.
 #[derive(Debug, Clone)]
 pub struct Recompute {
@@ -276,7 +298,7 @@ impl Plan {
     pub fn maintenance(&self) -> Maintenance {
         match &self.node {
             Node::Scan { .. } | Node::Constant(_) | Node::Map(_) | Node::Unnest(_) | Node::Union(_) => Maintenance::Stateless,
-            Node::Aggregate(_) | Node::Join(_) | Node::TopN(_) => Maintenance::Incremental,
+            Node::Aggregate(_) | Node::Join(_) | Node::TopN(_) | Node::Over(_) => Maintenance::Incremental,
             Node::Recompute(_) => Maintenance::Recompute,
         }
     }
@@ -291,6 +313,7 @@ impl Plan {
             Node::Aggregate(aggregate) => vec![&aggregate.input],
             Node::Join(join) => vec![&join.left, &join.right],
             Node::TopN(top) => vec![&top.input],
+            Node::Over(over) => vec![&over.input],
             Node::Recompute(recompute) => recompute.inputs.iter().collect(),
         }
     }
@@ -308,6 +331,7 @@ impl Plan {
                 vec![left, right]
             }
             Node::TopN(top) => vec![&mut top.input],
+            Node::Over(over) => vec![&mut over.input],
             Node::Recompute(recompute) => recompute.inputs.iter_mut().collect(),
         }
     }

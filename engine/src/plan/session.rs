@@ -35,6 +35,8 @@ use datafusion::optimizer::rewrite_set_comparison::RewriteSetComparison;
 use datafusion::optimizer::scalar_subquery_to_join::ScalarSubqueryToJoin;
 use datafusion::optimizer::simplify_expressions::SimplifyExpressions;
 use datafusion::optimizer::{AnalyzerRule, Optimizer, OptimizerRule};
+use datafusion::physical_optimizer::PhysicalOptimizerRule;
+use datafusion::physical_optimizer::optimizer::PhysicalOptimizer;
 use datafusion::prelude::SessionConfig;
 use datafusion::sql::sqlparser::ast;
 
@@ -42,6 +44,7 @@ use crate::Result;
 use crate::functions::UNSOUND_OPTIMIZER_RULE;
 use crate::plan::arithmetic::CheckedArithmetic;
 use crate::plan::coercion::NumericsBesideDoubles;
+use crate::plan::grouping_sets::GroupingSetsAsUnion;
 use crate::plan::subquery::UnnestSubqueries;
 
 /// Rows per batch in batch runs.
@@ -63,6 +66,7 @@ impl Session {
             .with_default_features()
             .with_type_planner(type_planner())
             .with_optimizer_rules(batch_rules())
+            .with_physical_optimizer_rules(physical_rules())
             .with_analyzer_rules(analyzer_rules())
             .build();
         datafusion_functions_json::register_all(&mut base)?;
@@ -99,6 +103,7 @@ fn analyzer_rules() -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {
         Arc::new(NumericsBesideDoubles),
         Arc::new(TypeCoercion::new()),
         Arc::new(CheckedArithmetic),
+        Arc::new(GroupingSetsAsUnion),
         Arc::new(UnnestSubqueries),
     ]
 }
@@ -115,13 +120,24 @@ fn config(target_partitions: usize) -> SessionConfig {
     options.sql_parser.collect_spans = true;
     options.sql_parser.default_null_ordering = "nulls_max".into();
     options.execution.time_zone = Some("UTC".into());
+    // Its logical and physical expressions disagree on whether IS DISTINCT FROM can be null.
+    options.execution.skip_physical_aggregate_schema_check = true;
     options.optimizer.enable_physical_uncorrelated_scalar_subquery = false;
     config
 }
 
-/// DataFusion's rules for batch runs, without the one that does not go with our `sum`.
+/// DataFusion's rules for batch runs, without the one that does not go with our `sum`, and the one that drops a constant from
+/// GROUP BY: where nothing else is left, no rows would become one.
 fn batch_rules() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
-    Optimizer::new().rules.into_iter().filter(|rule| rule.name() != UNSOUND_OPTIMIZER_RULE).collect()
+    let is_sound =
+        |rule: &Arc<dyn OptimizerRule + Send + Sync>| ![UNSOUND_OPTIMIZER_RULE, "eliminate_group_by_constant"].contains(&rule.name());
+    Optimizer::new().rules.into_iter().filter(is_sound).collect()
+}
+
+/// DataFusion's physical rules but the one that answers aggregates from statistics: it takes a constant over no rows to have
+/// one distinct value.
+fn physical_rules() -> Vec<Arc<dyn PhysicalOptimizerRule + Send + Sync>> {
+    PhysicalOptimizer::new().rules.into_iter().filter(|rule| rule.name() != "aggregate_statistics").collect()
 }
 
 /// The logical rules for views. Left out, because their output is harder to maintain than their input: distinct as an

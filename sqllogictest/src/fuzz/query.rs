@@ -257,6 +257,7 @@ impl<'a> Queries<'a> {
         let place = self.rng.random_range(0..own.len());
         let (first, second) = (&own[place].sql, &own[(place + 1) % own.len()].sql);
         let groups = match self.rng.random_range(0..3) {
+            _ if own.len() == 1 => format!("ROLLUP ({first})"),
             0 => format!("ROLLUP ({first}, {second})"),
             1 => format!("CUBE ({first}, {second})"),
             _ => format!("GROUPING SETS (({first}), ({second}), ())"),
