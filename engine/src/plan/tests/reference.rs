@@ -10,7 +10,7 @@ use arrow_row::{OwnedRow, RowConverter, SortField};
 use datafusion::common::ScalarValue;
 
 use super::fixture::{Fixture, block_on};
-use crate::plan::{Aggregate, AggregateCall, Join, JoinKind, Map, Node, Plan, SortColumn, TopN, Unnest, UnnestColumn};
+use crate::plan::{Aggregate, AggregateCall, Join, JoinKind, Map, Node, Over, Plan, SortColumn, TopN, Unnest, UnnestColumn};
 
 /// All rows of `plan` over the fixture's relations.
 pub fn evaluate(plan: &Plan, fixture: &Fixture) -> RecordBatch {
@@ -32,6 +32,7 @@ pub fn evaluate(plan: &Plan, fixture: &Fixture) -> RecordBatch {
         Node::Aggregate(node) => aggregate(node, &input(&node.input), &plan.schema),
         Node::Join(node) => join(node, &input(&node.left), &input(&node.right), &plan.schema),
         Node::TopN(node) => top(node, &input(&node.input), &plan.schema),
+        Node::Over(node) => over(node, &input(&node.input), &plan.schema),
         Node::Recompute(node) => {
             let inputs = node.inputs.iter().map(|plan| vec![input(plan)]).collect();
             let rows = block_on(node.query.run(inputs)).expect("the recomputed query runs");
@@ -212,6 +213,17 @@ fn residual_holds(node: &Join, left: &RecordBatch, i: usize, right: &RecordBatch
     let pair = build(&schema, columns, 1);
     let holds = residual.evaluate(&pair).and_then(|value| value.into_array(1)).expect("the residual evaluates");
     holds.as_boolean().is_valid(0) && holds.as_boolean().value(0)
+}
+
+fn over(node: &Over, rows: &RecordBatch, schema: &SchemaRef) -> RecordBatch {
+    let mut partitions = vec![RecordBatch::new_empty(Arc::clone(schema))];
+    for group in groups(rows, &node.partition).into_values() {
+        let group = sort(&crate::update::take_rows(rows, &UInt32Array::from(group)).expect("rows in range"), &node.order);
+        let mut columns = group.columns()[..schema.fields().len() - node.windows.len()].to_vec();
+        columns.extend(node.windows.iter().map(|window| window.evaluate(&group).expect("the window evaluates")));
+        partitions.push(build(schema, columns, group.num_rows()));
+    }
+    concat_batches(schema, &partitions).expect("partitions of one schema")
 }
 
 fn top(node: &TopN, rows: &RecordBatch, schema: &SchemaRef) -> RecordBatch {
