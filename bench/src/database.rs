@@ -44,7 +44,7 @@ impl Database {
                 Statement::Query(query) => collect(self.engine.query(query, None).await?).await?,
                 Statement::Explain(_) => collect(self.engine.describe(&parsed.statement).await?).await?,
                 Statement::Insert(_) | Statement::Update(_) | Statement::Delete(_) => {
-                    self.engine.write(&parsed.statement, None).await?;
+                    self.engine.write(&parsed, None).await?;
                     Vec::new()
                 }
                 Statement::WaitFor { name } => {

@@ -20,7 +20,7 @@ impl Db {
         for parsed in self.0.parse(sql).expect("the statements parse") {
             shown = match &parsed.statement {
                 Statement::Query(query) => self.rows(query).await,
-                Statement::Insert(_) | Statement::Update(_) | Statement::Delete(_) => match self.0.write(&parsed.statement, None).await {
+                Statement::Insert(_) | Statement::Update(_) | Statement::Delete(_) => match self.0.write(&parsed, None).await {
                     Ok(written) => format!("{} rows", written.n_rows),
                     Err(error) => format!("{} {error}", error.sqlstate),
                 },

@@ -92,7 +92,8 @@ impl<'a> Parser<'a> {
         if is_time(&self) {
             time_us = self.time_of_day()?;
             zone_us = self.zone()?;
-        } else if let Some(b'Z' | b'z') = self.peek() {
+        } else if matches!(self.peek(), Some(b'Z' | b'z')) || self.is_offset_after_space() {
+            // A date may have a zone, too: drivers send one.
             zone_us = self.zone()?;
         }
         let year = self.era(year)?;
@@ -101,6 +102,10 @@ impl<'a> Parser<'a> {
             return Err(out_of_range(self.text));
         }
         Ok(Moment { days: days_from_date(year, month, day), time_us, zone_us })
+    }
+
+    fn is_offset_after_space(&self) -> bool {
+        matches!(self.peek(), Some(b'+' | b'-')) && self.at > 0 && self.bytes[self.at - 1].is_ascii_whitespace()
     }
 
     /// `y-m-d` with any number of digits in the year and a sign, or `yyyymmdd`.

@@ -27,14 +27,16 @@ pub struct Described {
 
 impl Engine {
     /// Plans a statement whose first parameters have the types `given`, where the client says them.
-    pub async fn prepare(&self, statement: &Statement, given: &[Option<SqlType>]) -> Result<Described> {
+    pub async fn prepare(&self, parsed: &Parsed, given: &[Option<SqlType>]) -> Result<Described> {
         let core = &self.core;
+        let statement = &parsed.statement;
         let inference = Inference::start(statement, given, core.stored_columns(statement).as_ref())?;
-        let schema = match core.columns_of(&inference.marked(statement)?, &inference) {
+        let marked = |inference: &Inference| -> Result<Parsed> { Ok(Parsed { statement: inference.marked(statement)?, ..parsed.clone() }) };
+        let schema = match core.columns_of(&marked(&inference)?, &inference) {
             // Something needs a type where a marker has none. There a parameter is text, as a literal in quotes would be.
             Err(error) if !inference.is_complete() => {
                 inference.rest_is_text();
-                core.columns_of(&inference.marked(statement)?, &inference).map_err(|_| error)?
+                core.columns_of(&marked(&inference)?, &inference).map_err(|_| error)?
             }
             planned => planned?,
         };
@@ -69,26 +71,26 @@ impl Core {
     }
 
     /// Plans a statement for its columns.
-    fn columns_of(&self, statement: &Statement, inference: &Inference) -> Result<Option<SchemaRef>> {
-        Ok(match statement {
-            Statement::Query(query) => Some(self.query_columns(query, inference)?),
+    fn columns_of(&self, parsed: &Parsed, inference: &Inference) -> Result<Option<SchemaRef>> {
+        Ok(match &parsed.statement {
+            Statement::Query(query) => Some(self.query_columns(query, parsed, inference)?),
             Statement::CopyOut { source: CopySource::Query(query), .. } => {
-                self.query_columns(query, inference)?;
+                self.query_columns(query, parsed, inference)?;
                 None
             }
             Statement::CreateTable(create) => {
-                create.query.as_ref().map(|query| self.query_columns(query, inference)).transpose()?;
+                create.query.as_ref().map(|query| self.query_columns(query, parsed, inference)).transpose()?;
                 None
             }
             Statement::Insert(_) | Statement::Update(_) | Statement::Delete(_) => {
-                self.plan_write(statement, None, Some(inference))?.returning.map(|returning| returning.schema)
+                self.plan_write(parsed, None, Some(inference))?.returning.map(|returning| returning.schema)
             }
             Statement::Subscribe(subscribe) => {
-                self.query_columns(&subscribe.query, inference)?;
+                self.query_columns(&subscribe.query, parsed, inference)?;
                 Some(super::subscribe::subscription_schema(&self.lowered(&subscribe.query, &[])?.schema))
             }
             Statement::Explain(explain) => {
-                self.columns_of(&explain.statement, inference)?;
+                self.columns_of(&Parsed { statement: explain.statement.as_ref().clone(), ..parsed.clone() }, inference)?;
                 Some(query_plan_schema())
             }
             Statement::ExplainView { .. } => Some(query_plan_schema()),
@@ -98,12 +100,12 @@ impl Core {
         })
     }
 
-    fn query_columns(&self, query: &ast::Query, inference: &Inference) -> Result<SchemaRef> {
+    fn query_columns(&self, query: &ast::Query, parsed: &Parsed, inference: &Inference) -> Result<SchemaRef> {
         let names = self.names();
         let mut query = query.clone();
         names.inline(&mut query)?;
-        let planner = Planner::new(&self.session, &names, self.clock.now_us()).observed_by(Some(inference));
-        Ok(planner.read(&query)?.schema().clone())
+        let planner = Planner::new(&self.session, &names, self.clock.now_us()).with_source(parsed).observed_by(Some(inference));
+        Ok(planner.read(&query)?.described_columns())
     }
 }
 

@@ -19,34 +19,46 @@ use tokio::sync::oneshot;
 
 use super::names::Names;
 use super::{Core, Engine, Rows, Transaction, shut_down};
-use crate::Result;
 use crate::command::{Command, Read};
 use crate::plan::query::{PlannedQuery, Planner};
+use crate::plan::statement::{CopySource, Parsed, Statement};
 use crate::sequencer::relation::schema_of;
 use crate::state::history::Snapshot as RelationSnapshot;
 use crate::time::Hold;
+use crate::{Error, Result};
 
 impl Engine {
     /// Runs a query at one epoch, in `transaction`'s snapshot with its own writes when there is one.
     pub async fn query(&self, query: &ast::Query, transaction: Option<&Transaction>) -> Result<Rows> {
-        self.core.query(query, transaction).await
+        self.core.run(self.core.plan_read(query, transaction)?, transaction).await
+    }
+
+    /// The same for a statement that is a query, or a COPY TO of one: errors then carry their place in its text.
+    pub async fn read(&self, parsed: &Parsed, transaction: Option<&Transaction>) -> Result<Rows> {
+        let (Statement::Query(query) | Statement::CopyOut { source: CopySource::Query(query), .. }) = &parsed.statement else {
+            return Err(Error::internal("only a query can be read"));
+        };
+        self.core.run(self.core.plan_statement(query, Some(parsed), transaction)?, transaction).await
     }
 }
 
 impl Core {
-    pub(super) async fn query(&self, query: &ast::Query, transaction: Option<&Transaction>) -> Result<Rows> {
-        let planned = self.plan_read(query, transaction)?;
+    async fn run(&self, planned: PlannedQuery, transaction: Option<&Transaction>) -> Result<Rows> {
         let hold = transaction.map_or_else(|| self.shared.clock.hold_newest(), |transaction| transaction.hold().clone());
         let providers = self.providers(&planned, &hold, transaction).await?;
         let stream = planned.execute(&providers).await?;
-        Ok(Rows { schema: planned.schema().clone(), stream, epoch: hold.epoch(), notices: Vec::new() })
+        Ok(Rows { schema: planned.described_columns(), stream, epoch: hold.epoch(), notices: Vec::new() })
     }
 
     pub(super) fn plan_read(&self, query: &ast::Query, transaction: Option<&Transaction>) -> Result<PlannedQuery> {
+        self.plan_statement(query, None, transaction)
+    }
+
+    fn plan_statement(&self, query: &ast::Query, source: Option<&Parsed>, transaction: Option<&Transaction>) -> Result<PlannedQuery> {
         let names = Names { expand_views: transaction.is_some_and(Transaction::has_writes), ..self.names() };
         let mut query = query.clone();
         names.inline(&mut query)?;
-        Planner::new(&self.session, &names, self.clock.now_us()).read(&query)
+        Planner::new(&self.session, &names, self.clock.now_us()).with_optional_source(source).read(&query)
     }
 
     /// All rows of a planned query.

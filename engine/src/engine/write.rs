@@ -20,7 +20,7 @@ use crate::plan::dml::{ConflictUpdate, Defaults, RowExpressions};
 use crate::plan::parameters::Inference;
 use crate::plan::parse::parse_expression;
 use crate::plan::query::{PlannedQuery, Planner};
-use crate::plan::statement::{Delete, Insert, Name, OnConflict as ConflictClause, Statement, Update};
+use crate::plan::statement::{Delete, Insert, Name, OnConflict as ConflictClause, Parsed, Statement, Update};
 use crate::sequencer::relation::schema_of;
 use crate::sequencer::table::{Applied, OnConflict, Upsert, Write};
 use crate::sequencer::{Done, Request};
@@ -31,14 +31,14 @@ const MAX_ATTEMPTS: usize = 1000;
 
 impl Engine {
     /// INSERT, UPDATE, DELETE: applied and durable when it returns, or buffered in `transaction`.
-    pub async fn write(&self, statement: &Statement, mut transaction: Option<&mut Transaction>) -> Result<Written> {
+    pub async fn write(&self, parsed: &Parsed, mut transaction: Option<&mut Transaction>) -> Result<Written> {
         for _ in 1..MAX_ATTEMPTS {
-            match self.core.write(statement, transaction.as_deref_mut()).await {
+            match self.core.write(parsed, transaction.as_deref_mut()).await {
                 Err(error) if error.sqlstate == sqlstate::SERIALIZATION_FAILURE && transaction.is_none() => {}
                 result => return result,
             }
         }
-        self.core.write(statement, transaction).await
+        self.core.write(parsed, transaction).await
     }
 }
 
@@ -58,8 +58,8 @@ enum Kind {
 }
 
 impl Core {
-    async fn write(&self, statement: &Statement, transaction: Option<&mut Transaction>) -> Result<Written> {
-        let plan = self.plan_write(statement, transaction.as_deref(), None)?;
+    async fn write(&self, parsed: &Parsed, transaction: Option<&mut Transaction>) -> Result<Written> {
+        let plan = self.plan_write(parsed, transaction.as_deref(), None)?;
         let id = plan.target.id;
         let write = self.rows_of(&plan, transaction.as_deref()).await?;
         let (epoch, applied) = match transaction {
@@ -77,13 +77,13 @@ impl Core {
     /// Plans a write without running it; `inference` sees every plan.
     pub(super) fn plan_write(
         &self,
-        statement: &Statement,
+        parsed: &Parsed,
         transaction: Option<&Transaction>,
         inference: Option<&Inference>,
     ) -> Result<WritePlan> {
         let names = Names { expand_views: transaction.is_some_and(Transaction::has_writes), ..self.names() };
-        let planner = Planner::new(&self.session, &names, self.clock.now_us()).observed_by(inference);
-        match statement {
+        let planner = Planner::new(&self.session, &names, self.clock.now_us()).with_source(parsed).observed_by(inference);
+        match &parsed.statement {
             Statement::Insert(insert) => self.plan_insert(insert, &planner),
             Statement::Update(update) => self.plan_update(update, &planner),
             Statement::Delete(delete) => self.plan_delete(delete, &planner),

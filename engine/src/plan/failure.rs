@@ -9,8 +9,26 @@ use datafusion::common::{DataFusionError, SchemaError};
 use crate::Error;
 use crate::error::sqlstate;
 
+/// What a statement was parsed from: spans count lines and columns of the whole query string, positions the statement's characters.
+#[derive(Debug, Clone)]
+pub struct SourceText {
+    /// The statement's own text.
+    pub text: String,
+    /// Line and column at which it starts, 1-based.
+    pub start: (u64, u64),
+}
+
+impl SourceText {
+    fn position(&self, line: u64, column: u64) -> Option<usize> {
+        let (first_line, first_column) = self.start;
+        let own_line = line.checked_sub(first_line)? + 1;
+        let own_column = if own_line == 1 { column.checked_sub(first_column)? + 1 } else { column };
+        position(&self.text, own_line, own_column)
+    }
+}
+
 /// The error for a client; `text` is what the statement was parsed from, for positions.
-pub fn from_datafusion(error: DataFusionError, text: Option<&str>) -> Error {
+pub fn from_datafusion(error: DataFusionError, text: Option<&SourceText>) -> Error {
     let place = text.and_then(|text| place(&error, text));
     let error = translate(error);
     match place {
@@ -253,12 +271,12 @@ fn lower_first(message: &str) -> String {
 }
 
 /// The 1-based character position of the error's identifier.
-fn place(error: &DataFusionError, text: &str) -> Option<usize> {
+fn place(error: &DataFusionError, text: &SourceText) -> Option<usize> {
     let span = match error {
         DataFusionError::Diagnostic(diagnostic, inner) => diagnostic.span.or_else(|| span_of(inner)),
         other => span_of(other),
     }?;
-    position(text, span.start.line, span.start.column)
+    text.position(span.start.line, span.start.column)
 }
 
 fn span_of(error: &DataFusionError) -> Option<datafusion::common::Span> {

@@ -12,19 +12,20 @@ use datafusion::common::tree_node::{Transformed, TreeNodeRecursion};
 use datafusion::datasource::{TableProvider, provider_as_source};
 use datafusion::execution::SendableRecordBatchStream;
 use datafusion::execution::session_state::SessionState;
-use datafusion::logical_expr::{LogicalPlan, TableSource};
+use datafusion::logical_expr::{Distinct, Expr, LogicalPlan, TableSource};
 use datafusion::optimizer::analyzer::Analyzer;
 use datafusion::physical_plan::{ExecutionPlan, execute_stream};
 use datafusion::sql::sqlparser::ast;
 
 use super::Plan;
 use super::canonical::{Purpose, canonical, client_types};
-use super::failure::from_datafusion;
+use super::failure::{SourceText, from_datafusion};
 use super::lower::Lowering;
 use super::parameters::Inference;
 use super::recompute::yielding;
 use super::relation::{Names, RelationProvider, RelationSource, rename};
 use super::session::Session;
+use super::statement::Parsed;
 use crate::error::sqlstate;
 use crate::{Error, Result};
 
@@ -33,7 +34,7 @@ pub struct Planner<'a> {
     session: &'a Session,
     relations: &'a dyn RelationProvider,
     now_us: i64,
-    text: Option<&'a str>,
+    text: Option<SourceText>,
     inference: Option<&'a Inference>,
 }
 
@@ -44,9 +45,23 @@ impl<'a> Planner<'a> {
     }
 
     /// What the statement was parsed from: errors then carry a position in it.
-    pub fn with_text(mut self, text: &'a str) -> Self {
-        self.text = Some(text);
+    pub fn with_text(mut self, text: &str) -> Self {
+        self.text = Some(SourceText { text: text.to_owned(), start: (1, 1) });
         self
+    }
+
+    /// The statement it was parsed from, when there may be others before it.
+    pub fn with_source(mut self, parsed: &Parsed) -> Self {
+        self.text = Some(SourceText { text: parsed.text.clone(), start: parsed.start });
+        self
+    }
+
+    /// As [`Self::with_source`], where there is one.
+    pub fn with_optional_source(self, parsed: Option<&Parsed>) -> Self {
+        match parsed {
+            Some(parsed) => self.with_source(parsed),
+            None => self,
+        }
     }
 
     /// Every plan made is shown to `inference`, which looks for the types of parameters.
@@ -73,7 +88,7 @@ impl<'a> Planner<'a> {
         let state = self.session.at(self.now_us);
         let names = Names::new(&state, self.relations);
         let planned = names.plan(query).and_then(|plan| rename(plan, columns));
-        self.finish(planned.map_err(|error| from_datafusion(error, self.text))?, state.clone(), purpose)
+        self.finish(planned.map_err(|error| from_datafusion(error, self.text.as_ref()))?, state.clone(), purpose)
     }
 
     /// The last steps for any logical plan: nothing left open, types coerced, types that clients know.
@@ -81,12 +96,12 @@ impl<'a> Planner<'a> {
         let plan = canonical(plan, purpose)
             .and_then(|plan| analyze(plan, &state))
             .and_then(client_types)
-            .map_err(|error| from_datafusion(error, self.text))?;
+            .map_err(|error| from_datafusion(error, self.text.as_ref()))?;
         if let Some(inference) = self.inference {
             inference.observe(&plan).map_err(|error| self.failure(error))?;
         }
         let schema = super::nullable(&Arc::new(plan.schema().as_arrow().clone()));
-        Ok(PlannedQuery { plan, schema, state, session: self.session.clone(), text: self.text.map(str::to_string) })
+        Ok(PlannedQuery { plan, schema, state, session: self.session.clone(), text: self.text.clone() })
     }
 
     pub(crate) fn state(&self) -> SessionState {
@@ -98,7 +113,7 @@ impl<'a> Planner<'a> {
     }
 
     pub(crate) fn failure(&self, error: datafusion::common::DataFusionError) -> Error {
-        from_datafusion(error, self.text)
+        from_datafusion(error, self.text.as_ref())
     }
 }
 
@@ -125,13 +140,26 @@ pub struct PlannedQuery {
     schema: SchemaRef,
     pub(crate) state: SessionState,
     session: Session,
-    text: Option<String>,
+    text: Option<SourceText>,
 }
 
 impl PlannedQuery {
     /// Names and types of the result's columns; field metadata of columns passed through is kept.
     pub fn schema(&self) -> &SchemaRef {
         &self.schema
+    }
+
+    /// The same columns, each with the stored column that it shows unchanged, if it does: see [`ORIGIN`].
+    pub fn described_columns(&self) -> SchemaRef {
+        let described = self.schema.fields().iter().enumerate().map(|(index, field)| match origin(&self.plan, index) {
+            Some((id, column)) => {
+                let mut metadata = field.metadata().clone();
+                metadata.insert(ORIGIN.to_owned(), format!("{id}.{}", column + 1));
+                Arc::new(field.as_ref().clone().with_metadata(metadata))
+            }
+            None => Arc::clone(field),
+        });
+        Arc::new(arrow::datatypes::Schema::new(described.collect::<Vec<_>>()))
     }
 
     /// The stored relations it reads, each once, in the order of their ids.
@@ -169,7 +197,37 @@ impl PlannedQuery {
     }
 
     pub(crate) fn failure(&self, error: datafusion::common::DataFusionError) -> Error {
-        from_datafusion(error, self.text.as_deref())
+        from_datafusion(error, self.text.as_ref())
+    }
+}
+
+/// Field metadata key of a result's column: id of the relation and 1-based number of the column it comes from, as `16384.2`.
+pub const ORIGIN: &str = "pg.origin";
+
+/// The stored column that output column `index` of a plan shows unchanged, by relation and 0-based place.
+fn origin(plan: &LogicalPlan, index: usize) -> Option<(ObjectId, usize)> {
+    match plan {
+        LogicalPlan::TableScan(scan) => {
+            let source = relation_source(plan)?;
+            Some((source.id, scan.projection.as_ref().map_or(Some(index), |projection| projection.get(index).copied())?))
+        }
+        LogicalPlan::Projection(projection) => match super::lower::unaliased(projection.expr.get(index)?) {
+            Expr::Column(column) => origin(&projection.input, projection.input.schema().maybe_index_of_column(column)?),
+            _ => None,
+        },
+        LogicalPlan::Join(join) => {
+            let n_left = join.left.schema().fields().len();
+            match index.checked_sub(n_left) {
+                None => origin(&join.left, index),
+                Some(index) => origin(&join.right, index),
+            }
+        }
+        LogicalPlan::SubqueryAlias(alias) => origin(&alias.input, index),
+        LogicalPlan::Filter(filter) => origin(&filter.input, index),
+        LogicalPlan::Sort(sort) => origin(&sort.input, index),
+        LogicalPlan::Limit(limit) => origin(&limit.input, index),
+        LogicalPlan::Distinct(Distinct::All(input)) => origin(input, index),
+        _ => None,
     }
 }
 

@@ -15,6 +15,8 @@ pub struct Parsed {
     pub text: String,
     /// Where it starts in the query string, in characters, 0-based: added to error positions.
     pub offset: usize,
+    /// The same as line and column, 1-based, as the AST's spans count them.
+    pub start: (u64, u64),
 }
 
 /// A possibly qualified name; parts as Postgres folds them (lower case unless quoted).

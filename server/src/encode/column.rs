@@ -4,6 +4,7 @@
 //! Guaranteed: every type that `catalog::types` knows can be written in both forms, and Postgres reads back the same value.
 //! Types that no SQL type maps to are cast to text by Arrow, or refused with `0A000`, never written wrongly.
 
+use arrow::array::timezone::Tz;
 use arrow::array::*;
 use arrow::compute::cast;
 use arrow::datatypes::*;
@@ -137,10 +138,12 @@ impl Kind {
 fn local_times(instants: &TimestampMicrosecondArray, style: &Style) -> Result<TimestampMicrosecondArray> {
     let utc = instants.clone().with_timezone_opt(None::<String>);
     let Some(zone) = &style.zone else { return Ok(utc) };
-    let in_zone = instants.clone().with_timezone(zone.as_str());
-    let local = cast(&in_zone, &DataType::Timestamp(TimeUnit::Microsecond, None))?;
-    let local = local.as_primitive::<TimestampMicrosecondType>();
-    Ok(local.iter().zip(utc.iter()).map(|(local, utc)| local.or(utc)).collect())
+    let zone: Tz = zone.parse()?;
+    let local = |row: usize| {
+        let local = instants.value_as_datetime_with_tz(row, zone).map(|time| time.naive_local().and_utc().timestamp_micros());
+        instants.is_valid(row).then(|| local.unwrap_or(instants.value(row)))
+    };
+    Ok((0..instants.len()).map(local).collect())
 }
 
 fn scale_of(sql_type: &SqlType, scale: i8) -> Scale {

@@ -12,7 +12,7 @@ use pgwire::messages::response::{CommandComplete, ErrorResponse, NoticeResponse,
 use crate::encode::binary::write_sized;
 use crate::encode::column::{Column, Style};
 use crate::encode::formats::Formats;
-use crate::encode::pg_type::pg_type;
+use crate::encode::pg_type::{origin, pg_type};
 use crate::session::Status;
 use crate::session::notify::Notification;
 
@@ -56,7 +56,8 @@ pub fn row_description(schema: &SchemaRef, formats: &Formats) -> PgWireBackendMe
     let describe = |(index, field): (usize, &arrow::datatypes::FieldRef)| {
         let pg_type = pg_type(field);
         let name = field.name().replace('\0', "");
-        FieldDescription::new(name, 0, 0, pg_type.oid, pg_type.length, pg_type.modifier, i16::from(formats.is_binary(index)))
+        let (relation, column) = origin(field);
+        FieldDescription::new(name, relation, column, pg_type.oid, pg_type.length, pg_type.modifier, i16::from(formats.is_binary(index)))
     };
     PgWireBackendMessage::RowDescription(RowDescription::new(schema.fields().iter().enumerate().map(describe).collect()))
 }

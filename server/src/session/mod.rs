@@ -225,14 +225,15 @@ impl Session {
             Statement::Execute(execute) => Some(self.executed(execute)?),
             _ => None,
         };
-        let parsed = executed.as_ref().unwrap_or(parsed);
-        self.check_block(&parsed.statement)?;
-        self.dispatch(parsed).await.map_err(|mut error| {
-            error.position = error.position.map(|position| position + parsed.offset);
-            error
-        })
+        if let Some(parsed) = &executed {
+            self.check_block(&parsed.statement)?;
+            // Its place would be one in the text of PREPARE, which is not the text the client has just sent.
+            return Box::pin(self.dispatch(parsed)).await.map_err(|error| Error { position: None, ..error });
+        }
+        Box::pin(self.dispatch(parsed)).await.map_err(|error| moved(error, parsed.offset))
     }
 
+    /// Boxed by its callers: what some statements keep while they wait is large.
     async fn dispatch(&mut self, parsed: &Parsed) -> Result<Outcome> {
         use Statement::*;
         match &parsed.statement {
@@ -266,7 +267,10 @@ impl Session {
             Prepare(prepare) => self.prepare_statement(prepare).await,
             Execute(_) => Err(Error::internal("EXECUTE was not resolved")),
             Deallocate { name } => self.deallocate(name.as_deref()),
-            DeclareCursor(declare) => self.declare(declare).await,
+            DeclareCursor(declare) => {
+                let offset = declare.statement.offset - parsed.offset;
+                self.declare(declare).await.map_err(|error| moved(error, offset))
+            }
             Fetch(fetch) => self.fetch(fetch).await,
             CloseCursor { name } => self.close_cursor(name.as_deref()),
             Discard { what } => self.discard(*what),
@@ -292,22 +296,16 @@ impl Session {
     }
 
     async fn query(&mut self, parsed: &Parsed) -> Result<Outcome> {
-        let (schema, rows, notices) = self.query_rows(&parsed.statement).await?;
+        let (schema, rows, notices) = self.query_rows(parsed).await?;
         Ok(Outcome::Rows { schema, rows, tag: Tag::Counted("SELECT"), notices, formats: Formats::default() })
     }
 
     /// The rows of a query, or of the query that COPY TO copies.
-    async fn query_rows(&mut self, statement: &Statement) -> Result<(SchemaRef, RowStream, Vec<Notice>)> {
-        let (engine, statement, lent) = (self.engine.clone(), statement.clone(), self.block.lend());
+    async fn query_rows(&mut self, parsed: &Parsed) -> Result<(SchemaRef, RowStream, Vec<Notice>)> {
+        let (engine, parsed, lent) = (self.engine.clone(), parsed.clone(), self.block.lend());
         let work = async move {
             let lent: Lent = lent.await;
-            let transaction = lent.as_ref().and_then(|lent| lent.as_ref());
-            match &statement {
-                Statement::Query(query) | Statement::CopyOut { source: CopySource::Query(query), .. } => {
-                    engine.query(query, transaction).await
-                }
-                _ => Err(Error::internal("only a query can be queried")),
-            }
+            engine.read(&parsed, lent.as_ref().and_then(|lent| lent.as_ref())).await
         };
         let rows = self.on_queries(work).await?;
         Ok((rows.schema, RowStream::of_query(&self.queries, rows.stream), rows.notices))
@@ -344,10 +342,10 @@ impl Session {
 
     async fn write(&mut self, parsed: &Parsed, tag: impl Fn(u64) -> String) -> Result<Outcome> {
         self.open_implicit().await?;
-        let (engine, statement, lent) = (self.engine.clone(), parsed.statement.clone(), self.block.lend());
+        let (engine, parsed, lent) = (self.engine.clone(), parsed.clone(), self.block.lend());
         let work = async move {
             let mut lent: Lent = lent.await;
-            engine.write(&statement, lent.as_mut().and_then(|lent| lent.as_mut())).await
+            engine.write(&parsed, lent.as_mut().and_then(|lent| lent.as_mut())).await
         };
         let Written { n_rows, returning, .. } = self.on_queries(work).await?;
         let tag = tag(n_rows);
@@ -397,7 +395,7 @@ impl Session {
         let (schema, rows) = match source {
             CopySource::Subscribe(subscribe) => self.subscribe(subscribe).await?,
             CopySource::Query(_) => {
-                let (schema, rows, _) = self.query_rows(&parsed.statement).await?;
+                let (schema, rows, _) = self.query_rows(parsed).await?;
                 (schema, rows)
             }
         };
@@ -474,6 +472,11 @@ impl Session {
         };
         Ok(Outcome::done(tag))
     }
+}
+
+/// An error of a statement that begins after `offset` characters.
+fn moved(error: Error, offset: usize) -> Error {
+    Error { position: error.position.map(|position| position + offset), ..error }
 }
 
 impl Outcome {

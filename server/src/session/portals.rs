@@ -100,13 +100,14 @@ impl Session {
                 let outcome = self.run(&parsed).await?;
                 let described = self.portals.get(name).and_then(|portal| portal.schema.clone());
                 match outcome {
-                    Outcome::Rows { schema, rows, tag, notices, .. } => {
+                    Outcome::Rows { schema, mut rows, tag, notices, formats } => {
                         same_types(described.as_ref(), &schema)?;
+                        let part = rows.part(n_rows);
                         // The statement may have ended its own portal, as COMMIT does; then there is nothing to go on with.
                         if let Some(portal) = self.portals.get_mut(name) {
-                            portal.state = State::Open(rows.part(None, Patience::Endless), tag.clone());
+                            portal.state = State::Open(rows, tag.clone());
                         }
-                        Ok(Outcome::Rows { schema, rows: rows.part(n_rows, Patience::Endless), tag, notices, formats: Formats::default() })
+                        Ok(Outcome::Rows { schema, rows: part, tag, notices, formats })
                     }
                     other => {
                         if let Some(portal) = self.portals.get_mut(name) {
@@ -119,16 +120,10 @@ impl Session {
         }
     }
 
-    fn go_on(&self, name: &str, n_rows: Option<u64>) -> Result<Outcome> {
-        let portal = self.portal(name)?;
-        let (State::Open(rows, tag), Some(schema)) = (&portal.state, &portal.schema) else { return Err(undefined(name)) };
-        Ok(Outcome::Rows {
-            schema: schema.clone(),
-            rows: rows.part(n_rows, Patience::Endless),
-            tag: tag.clone(),
-            notices: Vec::new(),
-            formats: Formats::default(),
-        })
+    fn go_on(&mut self, name: &str, n_rows: Option<u64>) -> Result<Outcome> {
+        let portal = self.portals.get_mut(name).ok_or_else(|| undefined(name))?;
+        let (State::Open(rows, tag), Some(schema)) = (&mut portal.state, &portal.schema) else { return Err(undefined(name)) };
+        Ok(Outcome::rows(schema.clone(), rows.part(n_rows), tag.clone()))
     }
 
     /// DECLARE CURSOR.
@@ -145,8 +140,8 @@ impl Session {
                 let (schema, rows) = self.follow(subscribe).await?;
                 (schema, rows, true)
             }
-            statement => {
-                let (schema, rows, _) = self.query_rows(statement).await?;
+            _ => {
+                let (schema, rows, _) = self.query_rows(&declare.statement).await?;
                 (schema, rows, false)
             }
         };
@@ -171,19 +166,19 @@ impl Session {
         let portal = self.portals.get(name).ok_or_else(no_cursor)?;
         if let (State::Ready, Some(parsed)) = (&portal.state, portal.statement.clone()) {
             let Statement::Query(_) = parsed.statement else { return Err(no_cursor()) };
-            let (_, rows, _) = self.query_rows(&parsed.statement).await?;
+            let (_, rows, _) = self.query_rows(&parsed).await?;
             if let Some(portal) = self.portals.get_mut(name) {
                 portal.state = State::Open(rows, Tag::Counted("SELECT"));
             }
         }
-        let portal = self.portals.get(name).ok_or_else(no_cursor)?;
-        let (State::Open(rows, _), Some(schema)) = (&portal.state, portal.schema.clone()) else { return Err(no_cursor()) };
+        let portal = self.portals.get_mut(name).ok_or_else(no_cursor)?;
+        let (State::Open(rows, _), Some(schema)) = (&mut portal.state, portal.schema.clone()) else { return Err(no_cursor()) };
         let patience = match (portal.is_endless, fetch.timeout) {
             (false, _) => Patience::Endless,
             (true, None) => Patience::OneRow,
             (true, Some(timeout)) => Patience::Until(Instant::now() + timeout),
         };
-        let rows = rows.part(fetch.n_rows, patience);
+        let rows = rows.part(fetch.n_rows).with_patience(patience);
         if fetch.moves {
             let n_rows: usize = rows.collect().await?.iter().map(arrow::array::RecordBatch::num_rows).sum();
             return Ok(Outcome::Done { tag: format!("MOVE {n_rows}"), notices: Vec::new() });

@@ -80,7 +80,7 @@ impl Session {
         };
         self.check_block(&parsed.statement)?;
         let given: Vec<Option<SqlType>> = oids.iter().map(|oid| given_type(*oid)).collect::<Result<_>>()?;
-        let (types, schema) = self.describe_statement(&parsed, &given).await?;
+        let (types, schema) = self.describe_statement(&parsed, &given).await.map_err(|error| super::moved(error, parsed.offset))?;
         let named = |index: usize| oids.get(index).copied().filter(|oid| !matches!(*oid, 0 | OID_OF_UNKNOWN));
         let parameter = |(index, sql_type): (usize, SqlType)| Parameter { oid: named(index).unwrap_or(sql_type.oid()), sql_type };
         Ok(Prepared { parsed: Some(parsed), parameters: types.into_iter().enumerate().map(parameter).collect(), schema })
@@ -103,13 +103,13 @@ impl Session {
             Statement::Fetch(fetch) => Ok((Vec::new(), self.portal(&fetch.cursor)?.schema.clone())),
             Statement::Execute(execute) => Ok((Vec::new(), self.prepared(&execute.name)?.schema.clone())),
             Statement::DeclareCursor(declare) => {
-                let (engine, statement, given) = (self.engine.clone(), declare.statement.statement.clone(), given.to_vec());
-                let described = self.on_queries(async move { engine.prepare(&statement, &given).await }).await?;
+                let (engine, inner, given) = (self.engine.clone(), declare.statement.clone(), given.to_vec());
+                let described = self.on_queries(async move { engine.prepare(&inner, &given).await }).await?;
                 Ok((described.parameters, None))
             }
-            statement => {
-                let (engine, statement, given) = (self.engine.clone(), statement.clone(), given.to_vec());
-                let described = self.on_queries(async move { engine.prepare(&statement, &given).await }).await?;
+            _ => {
+                let (engine, parsed, given) = (self.engine.clone(), parsed.clone(), given.to_vec());
+                let described = self.on_queries(async move { engine.prepare(&parsed, &given).await }).await?;
                 Ok((described.parameters, described.schema))
             }
         }
@@ -120,7 +120,7 @@ impl Session {
         if self.statements.contains_key(&prepare.name) {
             return Err(already_there(&prepare.name));
         }
-        let (engine, statement, types) = (self.engine.clone(), prepare.statement.statement.clone(), prepare.types.clone());
+        let (engine, statement, types) = (self.engine.clone(), prepare.statement.clone(), prepare.types.clone());
         let described = self.on_queries(async move { engine.prepare(&statement, &types).await }).await?;
         let parameter = |sql_type: SqlType| Parameter { oid: sql_type.oid(), sql_type };
         let parameters = described.parameters.into_iter().map(parameter).collect();

@@ -120,9 +120,19 @@ impl RowStream {
         Self { result: Arc::new(Mutex::new(Source { batches, rest: None })), n_left: None, patience: Patience::Endless }
     }
 
-    /// The next `n_rows` rows of the same result; `None` is all that are left. What this part does not read the next one does.
-    pub(super) fn part(&self, n_rows: Option<u64>, patience: Patience) -> Self {
-        Self { result: Arc::clone(&self.result), n_left: n_rows, patience }
+    /// The next `n_rows` rows of these; `None` is all that are left. What a part does not read the next one does.
+    pub(super) fn part(&mut self, n_rows: Option<u64>) -> Self {
+        let n_taken = match (self.n_left, n_rows) {
+            (Some(n_left), Some(n_rows)) => Some(n_left.min(n_rows)),
+            (n_left, n_rows) => n_left.or(n_rows),
+        };
+        self.n_left = self.n_left.map(|n_left| n_left - n_taken.unwrap_or(n_left));
+        Self { result: Arc::clone(&self.result), n_left: n_taken, patience: self.patience }
+    }
+
+    /// The same rows, waited for like this.
+    pub(super) fn with_patience(self, patience: Patience) -> Self {
+        Self { patience, ..self }
     }
 
     /// The next batch; `None` after the last. Cancel safe.
@@ -226,22 +236,27 @@ mod tests {
 
     #[tokio::test]
     async fn parts_follow_one_another() {
-        let result = RowStream::of_batches(vec![batch(0..5), batch(5..8)]);
-        for (wanted, n_given) in [(Some(2), 2), (Some(4), 4), (Some(0), 0), (None, 2), (Some(1), 0)] {
-            assert_eq!(n_rows(result.part(wanted, Patience::Endless)).await, n_given, "{wanted:?}");
+        let mut result = RowStream::of_batches(vec![batch(0..5), batch(5..8)]);
+        for (wanted, n_given) in [(Some(2), 2), (Some(3), 3), (Some(0), 0)] {
+            assert_eq!(n_rows(result.part(wanted)).await, n_given, "{wanted:?}");
         }
+        let mut part = result.part(Some(2));
+        for (wanted, n_given) in [(Some(1), 1), (None, 1), (None, 0)] {
+            assert_eq!(n_rows(part.part(wanted)).await, n_given, "{wanted:?} of two rows");
+        }
+        assert_eq!(n_rows(result.part(None)).await, 1);
     }
 
     #[tokio::test]
     async fn a_part_waits_as_long_as_it_may() {
         let (sender, receiver) = mpsc::channel(1);
-        let result = RowStream::of_query(&Handle::current(), tokio_stream(receiver));
-        assert_eq!(n_rows(result.part(None, Patience::Until(Instant::now()))).await, 0);
+        let mut result = RowStream::of_query(&Handle::current(), tokio_stream(receiver));
+        assert_eq!(n_rows(result.part(None).with_patience(Patience::Until(Instant::now()))).await, 0);
         sender.send(Ok::<_, Error>(batch(0..3))).await.expect("the reader lives");
-        assert_eq!(n_rows(result.part(Some(2), Patience::OneRow)).await, 2);
-        assert_eq!(n_rows(result.part(Some(2), Patience::OneRow)).await, 1);
+        assert_eq!(n_rows(result.part(Some(2)).with_patience(Patience::OneRow)).await, 2);
+        assert_eq!(n_rows(result.part(Some(2)).with_patience(Patience::OneRow)).await, 1);
         drop(sender);
-        assert_eq!(n_rows(result.part(None, Patience::Endless)).await, 0);
+        assert_eq!(n_rows(result.part(None)).await, 0);
     }
 
     fn tokio_stream(receiver: mpsc::Receiver<Result<RecordBatch>>) -> impl Stream<Item = Result<RecordBatch>> + Unpin + Send {

@@ -135,6 +135,7 @@ fn the_calendar_has_every_day_once() {
     }
     assert_eq!(datetime::days_from_date(1970, 1, 1), 0);
     assert_eq!(datetime::parse_date("2015-07-15").map(i64::from), Ok(16_631));
+    assert_eq!(datetime::parse_date("2015-07-15 +02").map(i64::from), Ok(16_631));
 }
 
 #[test]

@@ -144,6 +144,11 @@ impl<'a> Cursor<'a> {
         self.refuse(error, self.here())
     }
 
+    /// How many characters of the whole text stand before `at`.
+    pub(super) fn character(&self, at: Location) -> usize {
+        self.text.character(at)
+    }
+
     /// The text between `start` and the last token passed.
     pub(super) fn text_since(&self, start: Location) -> String {
         let end = self.parser.get_current_token().span.end;

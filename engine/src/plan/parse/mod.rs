@@ -47,7 +47,7 @@ pub fn parse(sql: &str) -> Result<Vec<Parsed>> {
     let source = Source::new(sql)?;
     let statements: Vec<Parsed> = source.statements().into_iter().map(|tokens| parse_statement(&source, tokens)).collect::<Result<_>>()?;
     match statements.is_empty() {
-        true => Ok(vec![Parsed { statement: Statement::Empty, text: String::new(), offset: 0 }]),
+        true => Ok(vec![Parsed { statement: Statement::Empty, text: String::new(), offset: 0, start: (1, 1) }]),
         false => Ok(statements),
     }
 }
@@ -79,7 +79,7 @@ fn parse_statement(source: &Source, tokens: Vec<TokenWithSpan>) -> Result<Parsed
     let end = tokens.last().expect("a statement has a token").span.end;
     let text = source.text.slice(Span::new(start, end)).to_owned();
     let statement = source.statement(tokens)?;
-    Ok(Parsed { statement, text, offset: source.text.character(start) })
+    Ok(Parsed { statement, text, offset: source.text.character(start), start: (start.line, start.column) })
 }
 
 /// A text and its tokens.

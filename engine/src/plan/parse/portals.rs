@@ -211,5 +211,6 @@ fn statement(cursor: &mut Cursor) -> Parse<Parsed> {
         }
         _ => dispatch(cursor, Emit::Changes),
     })?;
-    Ok(Parsed { statement, text: cursor.text_since(start), offset: 0 })
+    // Errors of planning it point into its own text.
+    Ok(Parsed { statement, text: cursor.text_since(start), offset: cursor.character(start), start: (start.line, start.column) })
 }
