@@ -34,6 +34,7 @@ use crate::clock::Clock;
 use crate::config::{Config, Driver};
 use crate::error::sqlstate;
 use crate::log::Log;
+use crate::plan::interrupt::Interrupt;
 use crate::plan::session::Session;
 use crate::plan::statement::{Name, Parsed};
 use crate::render::Surroundings;
@@ -86,6 +87,8 @@ pub struct Rows {
     pub epoch: Epoch,
     /// WARNINGs and NOTICEs for the client.
     pub notices: Vec<Notice>,
+    /// Stops the query where dropping the stream would have to wait for it.
+    pub interrupt: Interrupt,
 }
 
 /// A message that goes to the client beside the result.

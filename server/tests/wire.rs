@@ -148,6 +148,36 @@ async fn a_statement_that_takes_too_long() {
     assert_eq!(simple(&client, "SELECT 1").await[0], "1");
 }
 
+/// The join looks for a match among millions of pairs, and finds none that it could give out.
+const NO_MATCH: &str = "SELECT count(*) FROM t a, t b, t c WHERE a.a + b.a + c.a = 1";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_join_without_matches_gives_way_and_stops() {
+    let server = TestServer::start_with(|given| given.query_threads = Some(2)).await;
+    let client = server.connect().await;
+    simple(&client, "CREATE TABLE t (a int)").await;
+    simple(&client, "INSERT INTO t SELECT * FROM generate_series(1, 3000)").await;
+    // As many as there are threads, and others go on beside them.
+    let mut running = Vec::new();
+    for _ in 0..2 {
+        let busy = server.connect().await;
+        let cancel = busy.cancel_token();
+        running.push((cancel, tokio::spawn(async move { failing(&busy, NO_MATCH).await })));
+    }
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(2);
+    while tokio::time::Instant::now() < deadline {
+        assert_eq!(simple(&client, "SELECT count(*) FROM t").await[0], "3000");
+    }
+    for (cancel, task) in running {
+        cancel_until_finished(&cancel, task).await;
+    }
+    simple(&client, "SET statement_timeout = '300ms'").await;
+    for _ in 0..4 {
+        assert_eq!(failing(&client, NO_MATCH).await.0, "57014");
+    }
+    assert_eq!(simple(&client, "SELECT 1").await[0], "1");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn copy_in_and_out() {
     let server = TestServer::start().await;

@@ -11,6 +11,7 @@ use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use super::{Core, Engine, Rows, system};
 use crate::error::sqlstate;
 use crate::plan::explain;
+use crate::plan::interrupt::Interrupt;
 use crate::plan::parse::parse_query;
 use crate::plan::statement::{Explain, Name, ShowObjects, Statement};
 use crate::{Error, Result};
@@ -34,7 +35,7 @@ impl Core {
     pub(super) fn rows(&self, rows: RecordBatch) -> Rows {
         let schema = rows.schema();
         let stream = RecordBatchStreamAdapter::new(schema.clone(), futures::stream::iter([Ok(rows)]));
-        Rows { schema, stream: Box::pin(stream), epoch: self.shared.clock.recorded(), notices: Vec::new() }
+        Rows { schema, stream: Box::pin(stream), epoch: self.shared.clock.recorded(), notices: Vec::new(), interrupt: Interrupt::default() }
     }
 
     async fn explain(&self, explain: &Explain) -> Result<RecordBatch> {

@@ -20,6 +20,7 @@ use tokio::sync::oneshot;
 use super::names::Names;
 use super::{Core, Engine, Rows, Transaction, shut_down};
 use crate::command::{Command, Read};
+use crate::plan::interrupt::Interrupt;
 use crate::plan::query::{PlannedQuery, Planner};
 use crate::plan::statement::{CopySource, Parsed, Statement};
 use crate::sequencer::relation::schema_of;
@@ -47,7 +48,7 @@ impl Core {
         let hold = transaction.map_or_else(|| self.shared.clock.hold_newest(), |transaction| transaction.hold().clone());
         let providers = self.providers(&planned, &hold, transaction).await?;
         let stream = planned.execute(&providers).await?;
-        Ok(Rows { schema: planned.described_columns(), stream, epoch: hold.epoch(), notices: Vec::new() })
+        Ok(Rows { schema: planned.described_columns(), stream, epoch: hold.epoch(), notices: Vec::new(), interrupt: Interrupt::current() })
     }
 
     pub(super) fn plan_read(&self, query: &ast::Query, transaction: Option<&Transaction>) -> Result<PlannedQuery> {

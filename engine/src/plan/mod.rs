@@ -16,6 +16,7 @@ mod full_using;
 mod grouping_sets;
 mod guards;
 pub mod inline;
+pub mod interrupt;
 mod lower;
 mod lower_aggregate;
 mod lower_join;

@@ -19,6 +19,7 @@ use datafusion::physical_plan::coop::CooperativeExec;
 use datafusion::physical_plan::joins::{CrossJoinExec, HashJoinExec, NestedLoopJoinExec, SortMergeJoinExec};
 use datafusion::physical_plan::{ExecutionPlan, collect};
 
+use super::interrupt::interruptible;
 use super::query::physical_plan;
 use super::{BatchQuery, Plan, Recompute};
 use crate::{Error, Result};
@@ -181,6 +182,7 @@ pub(super) fn yielding(plan: Arc<dyn ExecutionPlan>) -> DataFusionResult<Arc<dyn
             || node.downcast_ref::<NestedLoopJoinExec>().is_some()
             || node.downcast_ref::<CrossJoinExec>().is_some()
             || node.downcast_ref::<SortMergeJoinExec>().is_some();
+        let node = interruptible(&node)?.unwrap_or(node);
         match is_join {
             true => Ok(Transformed::yes(Arc::new(CooperativeExec::new(node)) as Arc<dyn ExecutionPlan>)),
             false => Ok(Transformed::no(node)),

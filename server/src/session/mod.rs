@@ -308,7 +308,7 @@ impl Session {
             engine.read(&parsed, lent.as_ref().and_then(|lent| lent.as_ref())).await
         };
         let rows = self.on_queries(work).await?;
-        Ok((rows.schema, RowStream::of_query(&self.queries, rows.stream), rows.notices))
+        Ok((rows.schema, RowStream::of_query(&self.queries, rows.interrupt, rows.stream), rows.notices))
     }
 
     /// Starts taking in the body of an HTTP request; [`Self::finish_ingest`] ends it.
@@ -327,7 +327,7 @@ impl Session {
     async fn describe(&mut self, parsed: &Parsed, tag: &str) -> Result<Outcome> {
         let (engine, statement) = (self.engine.clone(), parsed.statement.clone());
         let rows = self.on_queries(async move { engine.describe(&statement).await }).await?;
-        let stream = RowStream::of_query(&self.queries, rows.stream);
+        let stream = RowStream::of_query(&self.queries, rows.interrupt, rows.stream);
         let (schema, notices, tag) = (rows.schema, rows.notices, Tag::Fixed(tag.to_owned()));
         Ok(Outcome::Rows { schema, rows: stream, tag, notices, formats: Formats::default() })
     }

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use engine::engine::Subscription;
+use engine::plan::interrupt::{INTERRUPT, Interrupt};
 use engine::{Error, Result};
 use futures::{Stream, StreamExt};
 use tokio::runtime::Handle;
@@ -19,24 +20,35 @@ use tokio::time::Instant;
 /// Batches computed before their reader asks: one to send while the next is computed, one spare.
 const BATCHES_AHEAD: usize = 2;
 
-/// A task that ends when its handle is dropped.
+/// A task that ends when its handle is dropped: at its next await, or where its operators look at the interrupt.
 pub(super) struct Running<T> {
     task: JoinHandle<T>,
+    interrupt: Interrupt,
 }
 
 impl<T: Send + 'static> Running<T> {
     pub(super) fn spawn(runtime: &Handle, work: impl Future<Output = T> + Send + 'static) -> Self {
-        Self { task: runtime.spawn(work) }
+        let interrupt = Interrupt::default();
+        Self { task: runtime.spawn(INTERRUPT.scope(interrupt.clone(), work)), interrupt }
+    }
+
+    /// Goes on with what another task has planned, whose interrupt this was.
+    fn spawn_with(runtime: &Handle, interrupt: Interrupt, work: impl Future<Output = T> + Send + 'static) -> Self {
+        Self { task: runtime.spawn(work), interrupt }
     }
 
     /// The result. A panic is a bug of ours: this statement fails with it, and no other.
     pub(super) async fn finish(mut self) -> Result<T> {
-        (&mut self.task).await.map_err(|error| Error::internal(format!("the statement failed inside the server: {error}")))
+        let finished = (&mut self.task).await;
+        // What the task has planned may run on in another one.
+        self.interrupt = Interrupt::default();
+        finished.map_err(|error| Error::internal(format!("the statement failed inside the server: {error}")))
     }
 }
 
 impl<T> Drop for Running<T> {
     fn drop(&mut self) {
+        self.interrupt.stop();
         self.task.abort();
     }
 }
@@ -83,9 +95,10 @@ impl RowStream {
     /// Computes a query's rows on `runtime`.
     pub(super) fn of_query<E: Into<Error> + Send>(
         runtime: &Handle,
+        interrupt: Interrupt,
         mut stream: impl Stream<Item = Result<RecordBatch, E>> + Send + Unpin + 'static,
     ) -> Self {
-        Self::of_task(runtime, |sender| async move {
+        Self::of_task(runtime, interrupt, |sender| async move {
             while let Some(batch) = stream.next().await {
                 let batch = batch.map_err(Into::into);
                 let failed = batch.is_err();
@@ -98,7 +111,7 @@ impl RowStream {
 
     /// Follows a subscription on `runtime`.
     pub(super) fn of_subscription(runtime: &Handle, mut subscription: Subscription) -> Self {
-        Self::of_task(runtime, |sender| async move {
+        Self::of_task(runtime, Interrupt::default(), |sender| async move {
             while let Some(batch) = subscription.next().await {
                 let failed = batch.is_err();
                 if sender.send(batch).await.is_err() || failed {
@@ -108,12 +121,12 @@ impl RowStream {
         })
     }
 
-    fn of_task<F>(runtime: &Handle, work: impl FnOnce(mpsc::Sender<Result<RecordBatch>>) -> F) -> Self
+    fn of_task<F>(runtime: &Handle, interrupt: Interrupt, work: impl FnOnce(mpsc::Sender<Result<RecordBatch>>) -> F) -> Self
     where
         F: Future<Output = ()> + Send + 'static,
     {
         let (sender, batches) = mpsc::channel(BATCHES_AHEAD);
-        Self::of_source(Batches::Computed { batches, task: Some(Running::spawn(runtime, work(sender))) })
+        Self::of_source(Batches::Computed { batches, task: Some(Running::spawn_with(runtime, interrupt, work(sender))) })
     }
 
     fn of_source(batches: Batches) -> Self {
@@ -250,7 +263,7 @@ mod tests {
     #[tokio::test]
     async fn a_part_waits_as_long_as_it_may() {
         let (sender, receiver) = mpsc::channel(1);
-        let mut result = RowStream::of_query(&Handle::current(), tokio_stream(receiver));
+        let mut result = RowStream::of_query(&Handle::current(), Interrupt::default(), tokio_stream(receiver));
         assert_eq!(n_rows(result.part(None).with_patience(Patience::Until(Instant::now()))).await, 0);
         sender.send(Ok::<_, Error>(batch(0..3))).await.expect("the reader lives");
         assert_eq!(n_rows(result.part(Some(2)).with_patience(Patience::OneRow)).await, 2);
