@@ -10,12 +10,14 @@
 //! - [`operators`] are kernels (`step(fresh changes of one epoch, known state) -> changes`) and the two drivers that run them.
 //! - [`state`] keeps keyed state as sorted runs of immutable batches.
 //! - [`sink`] carries changes out.
+//! - [`encode`] writes values as Postgres does, for clients and for casts to text.
 //! - [`functions`] are the aggregates and scalar functions both engines share, exact and independent of order.
 
 pub mod clock;
 pub mod command;
 pub mod config;
 pub mod decode;
+pub mod encode;
 pub mod engine;
 pub mod error;
 pub mod functions;

@@ -18,6 +18,7 @@ pub mod intervals;
 pub mod modulo;
 pub mod order;
 pub mod parameter;
+pub mod scalar;
 pub mod session;
 pub mod settings;
 pub mod single_row;

@@ -1,11 +1,14 @@
-//! Integer arithmetic that fails where DataFusion's wraps, for both engines: an analyzer rule puts functions of ours in the
-//! place of `+`, `-`, `*` and negation on integers. Other types keep DataFusion's operators, which check decimals and follow
-//! IEEE for floats. To be run after type coercion, when both sides have one type.
+//! Arithmetic that fails where DataFusion's wraps or gives infinity, and casts as Postgres has them, for both engines: an
+//! analyzer rule puts functions of ours in the place of `+`, `-`, `*` and negation on integers, of all four operations on
+//! floats, and of the casts that [`casts::differs`] names. Other types keep DataFusion's operators, which check decimals.
+//! To be run after type coercion, when both sides have one type.
 
 use std::sync::Arc;
 
-use arrow::compute::kernels::numeric::{add, mul, sub};
-use arrow::datatypes::DataType;
+use arrow::array::{Array, ArrayRef, AsArray};
+use arrow::compute::cast;
+use arrow::compute::kernels::numeric::{add, div, mul, sub};
+use arrow::datatypes::{DataType, Float64Type};
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{DFSchema, Result, ScalarValue};
@@ -18,6 +21,10 @@ use datafusion::logical_expr::{
 };
 use datafusion::optimizer::AnalyzerRule;
 use datafusion::physical_expr_common::datum::apply;
+
+use crate::Error;
+use crate::error::sqlstate;
+use crate::functions::scalar::casts;
 
 /// The analyzer rule.
 #[derive(Debug, Default)]
@@ -49,8 +56,19 @@ fn checked_plan(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
 
 /// Replaces the outermost operation of `expression` where it is an integer one.
 fn checked_expression(expression: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
-    let integer = |expression: &Expr| expression.get_type(schema).ok().filter(DataType::is_integer);
+    let type_of = |expression: &Expr| expression.get_type(schema).ok();
+    let integer = |expression: &Expr| type_of(expression).filter(DataType::is_integer);
+    let float = |expression: &Expr| type_of(expression).filter(|data_type| matches!(data_type, DataType::Float32 | DataType::Float64));
     match expression {
+        Expr::Cast(cast) if type_of(&cast.expr).is_some_and(|from| casts::differs(&from, cast.field.data_type())) => {
+            let function = casts::cast_function(&cast.field);
+            Ok(Transformed::yes(Expr::ScalarFunction(ScalarFunction::new_udf(function, vec![*cast.expr]))))
+        }
+        Expr::BinaryExpr(BinaryExpr {
+            left,
+            op: op @ (Operator::Plus | Operator::Minus | Operator::Multiply | Operator::Divide),
+            right,
+        }) if float(&left).is_some() && float(&left) == float(&right) => Ok(Transformed::yes(call(op, *left, *right))),
         Expr::BinaryExpr(BinaryExpr { left, op: op @ (Operator::Plus | Operator::Minus | Operator::Multiply), right })
             if integer(&left).is_some() && integer(&left) == integer(&right) =>
         {
@@ -72,7 +90,7 @@ fn call(operator: Operator, left: Expr, right: Expr) -> Expr {
     Expr::ScalarFunction(ScalarFunction::new_udf(Arc::new(function), vec![left, right]))
 }
 
-/// `+`, `-` or `*` on two integers of one type.
+/// An operation on two integers or two floats of one type.
 #[derive(Debug, PartialEq, Eq, Hash)]
 struct CheckedOperation {
     operator: Operator,
@@ -84,6 +102,7 @@ impl ScalarUDFImpl for CheckedOperation {
         match self.operator {
             Operator::Plus => "checked_plus",
             Operator::Minus => "checked_minus",
+            Operator::Divide => "checked_divided_by",
             _ => "checked_times",
         }
     }
@@ -98,10 +117,54 @@ impl ScalarUDFImpl for CheckedOperation {
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
         let (left, right) = (&args.args[0], &args.args[1]);
-        match self.operator {
-            Operator::Plus => apply(left, right, add),
-            Operator::Minus => apply(left, right, sub),
-            _ => apply(left, right, mul),
+        let kernel = match self.operator {
+            Operator::Plus => add,
+            Operator::Minus => sub,
+            Operator::Divide => div,
+            _ => mul,
+        };
+        let result = apply(left, right, kernel)?;
+        if matches!(args.return_type(), DataType::Float32 | DataType::Float64) {
+            check_floats(self.operator, left, right, &result, args.number_rows)?;
         }
+        Ok(result)
     }
+}
+
+/// Fails for a result that is infinite although no argument is, that is zero although a product of none is, and for a divisor
+/// of zero. The whole column is looked at once before its rows are.
+fn check_floats(operator: Operator, left: &ColumnarValue, right: &ColumnarValue, result: &ColumnarValue, n_rows: usize) -> Result<()> {
+    let multiplies = matches!(operator, Operator::Multiply | Operator::Divide);
+    let doubles = |values: &ColumnarValue| -> Result<ArrayRef> {
+        let n_rows = if matches!(result, ColumnarValue::Scalar(_)) { 1 } else { n_rows };
+        Ok(cast(&values.to_array(n_rows)?, &DataType::Float64)?)
+    };
+    let results = doubles(result)?;
+    let results = results.as_primitive::<Float64Type>();
+    let suspicious = |value: f64| !value.is_finite() || multiplies && value == 0.0;
+    if !results.iter().flatten().any(suspicious) {
+        return Ok(());
+    }
+    let (left, right) = (doubles(left)?, doubles(right)?);
+    let (left, right) = (left.as_primitive::<Float64Type>(), right.as_primitive::<Float64Type>());
+    for row in (0..results.len()).filter(|row| !results.is_null(*row)) {
+        check_float(operator, left.value(row), right.value(row), results.value(row)).map_err(super::relation::external)?;
+    }
+    Ok(())
+}
+
+fn check_float(operator: Operator, left: f64, right: f64, result: f64) -> Result<(), Error> {
+    let out_of_range = |what: &str| Err(Error::new(sqlstate::NUMERIC_VALUE_OUT_OF_RANGE, format!("value out of range: {what}")));
+    if operator == Operator::Divide && right == 0.0 && !left.is_nan() {
+        return Err(Error::new(sqlstate::DIVISION_BY_ZERO, "division by zero"));
+    }
+    if result.is_infinite() && left.is_finite() && right.is_finite() {
+        return out_of_range("overflow");
+    }
+    let vanished = match operator {
+        Operator::Multiply => left != 0.0 && right != 0.0,
+        Operator::Divide => left != 0.0 && right.is_finite(),
+        _ => false,
+    };
+    if result == 0.0 && vanished { out_of_range("underflow") } else { Ok(()) }
 }

@@ -97,7 +97,8 @@ fn is_untyped(plan: &LogicalPlan, index: usize) -> bool {
     }
 }
 
-fn type_name(data_type: &DataType) -> String {
+/// What Postgres calls a type, without modifiers.
+pub(crate) fn type_name(data_type: &DataType) -> String {
     match data_type {
         DataType::Boolean => "boolean".into(),
         DataType::Int8 | DataType::Int16 => "smallint".into(),

@@ -69,7 +69,8 @@ pub(crate) fn client_types(plan: LogicalPlan) -> DataFusionResult<LogicalPlan> {
     Ok(LogicalPlan::Projection(Projection::try_new(columns, plan.into())?))
 }
 
-fn client_type(data_type: &DataType) -> Option<DataType> {
+/// The type a client is shown instead of one that Postgres has not.
+pub(crate) fn client_type(data_type: &DataType) -> Option<DataType> {
     match data_type {
         DataType::Int8 | DataType::UInt8 => Some(DataType::Int16),
         DataType::UInt16 => Some(DataType::Int32),

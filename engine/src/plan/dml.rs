@@ -270,7 +270,9 @@ fn column_of(target: &SchemaRef, name: &Name, column: &str) -> Result<usize> {
 fn default_value(field: &Field, defaults: &Defaults, names: &Names<'_>) -> DataFusionResult<Expr> {
     let nothing = DFSchema::empty();
     let value = match defaults.get(field.name()) {
-        Some(default) => SqlToRel::new(names).sql_to_expr(default.clone(), &nothing, &mut PlannerContext::new())?,
+        Some(default) => {
+            SqlToRel::new(names).sql_to_expr(super::meaning::for_planner(default.clone()), &nothing, &mut PlannerContext::new())?
+        }
         None => Expr::Literal(datafusion::common::ScalarValue::Null, None),
     };
     assign_expression(value, &nothing, field)
@@ -287,16 +289,29 @@ fn fill_defaults(source: &mut ast::Query, given: &[usize], target: &SchemaRef, d
     }
 }
 
-/// A string literal of VALUES as the column reads it: Postgres gives each literal the column's type before the rows' types
-/// are made one.
+/// A literal of VALUES as the column reads it: Postgres gives each literal the column's type before the rows' types are made
+/// one. So a fraction for a double is never a numeric in between, which holds less.
 fn typed(value: ast::Expr, field: &Field) -> ast::Expr {
     let sql_type = catalog::SqlType::of_field(field);
     match &value {
         ast::Expr::Value(ast::ValueWithSpan { value: ast::Value::SingleQuotedString(text), .. }) if sql_type != catalog::SqlType::Text => {
-            super::normalise::read_as(text, &sql_type)
+            super::meaning::read_as(text, &sql_type)
+        }
+        ast::Expr::Value(ast::ValueWithSpan { value: ast::Value::Number(text, _), .. })
+            if is_fraction(text) && has_fractions(&sql_type) =>
+        {
+            super::meaning::read_as(text, &sql_type)
         }
         _ => value,
     }
+}
+
+fn is_fraction(text: &str) -> bool {
+    text.contains(['.', 'e', 'E']) && !text.contains('_')
+}
+
+fn has_fractions(sql_type: &catalog::SqlType) -> bool {
+    matches!(sql_type, catalog::SqlType::Double | catalog::SqlType::Real | catalog::SqlType::Numeric(_))
 }
 
 fn or_default(value: &ast::Expr, field: &Field, defaults: &Defaults) -> ast::Expr {

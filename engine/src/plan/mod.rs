@@ -4,7 +4,7 @@
 //! the stateful nodes refer to columns of their input, so that a kernel never evaluates SQL.
 
 pub mod arithmetic;
-mod assignment;
+pub(crate) mod assignment;
 pub mod canonical;
 pub mod coercion;
 mod copies;
@@ -23,8 +23,10 @@ mod lower_join;
 mod lower_map;
 mod lower_over;
 mod lower_top;
+pub(crate) mod meaning;
 pub mod names;
 pub mod normalise;
+pub mod operators;
 mod orders;
 pub mod parameters;
 pub mod parse;

@@ -1,20 +1,18 @@
 //! One pass over the AST of every query and expression, so that both engines read what Postgres would.
 //!
-//! Rewritten: windows in FROM and in GROUP BY ([`super::windows`]), the shared columns of FULL JOIN USING ([`full_using`]), `^`
-//! as power, `FETCH FIRST n` as LIMIT. Refused: what DataFusion would pass over in silence (TABLESAMPLE, WITH ORDINALITY, FOR UPDATE
+//! Rewritten: windows in FROM and in GROUP BY ([`super::windows`]), the shared columns of FULL JOIN USING ([`full_using`]),
+//! `FETCH FIRST n` as LIMIT. Refused: what DataFusion would pass over in silence (TABLESAMPLE, WITH ORDINALITY, FOR UPDATE
 //! …) and PROCTIME(), whose value is not a function of the inputs. The pass is idempotent.
 //!
-//! Not done here: types (the planner's), and ties of window functions (the planner's).
+//! Not done here: types of literals and operators ([`super::meaning`]), and ties of window functions (the planner's).
 
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-    self, BinaryOperator, DataType, ExactNumberInfo, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, LimitClause,
-    ObjectName, Query, Select, Spanned, TableFactor, VisitMut, VisitorMut,
+    self, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, LimitClause, ObjectName, Query, Select, Spanned,
+    TableFactor, VisitMut, VisitorMut,
 };
 use datafusion::sql::sqlparser::tokenizer::Location;
-
-use catalog::SqlType;
 
 use super::{full_using, windows};
 use crate::error::sqlstate;
@@ -153,10 +151,6 @@ fn check_factor(factor: &TableFactor) -> Result<(), Refusal> {
 
 fn rewrite_expr(expr: &mut Expr) -> Result<(), Refusal> {
     match expr {
-        Expr::BinaryOp { op: BinaryOperator::PGExp, .. } => {
-            let Expr::BinaryOp { left, right, .. } = take(expr) else { unreachable!("matched above") };
-            *expr = call("power", [as_double(*left), as_double(*right)]);
-        }
         Expr::Function(function) if is_named(function, "proctime") => {
             let error = Error::unsupported(
                 "PROCTIME() is not supported: its value would not be a function of the inputs",
@@ -165,45 +159,9 @@ fn rewrite_expr(expr: &mut Expr) -> Result<(), Refusal> {
             return Err(Refusal::of(expr, error));
         }
         Expr::Function(_) => windows::rewrite_call(expr)?,
-        Expr::Cast { .. } => read_literal(expr),
-        Expr::Value(ast::ValueWithSpan { value: ast::Value::Number(number, _), .. }) if number.contains(['e', 'E']) => {
-            // NUMERIC as we have it holds few of these; as text the double is exact.
-            *expr = as_double(Expr::value(ast::Value::SingleQuotedString(number.clone())));
-        }
         _ => {}
     }
     Ok(())
-}
-
-/// `'1 day 02:03'::interval`: a literal is read by the type's input rules where DataFusion's cast knows other ones.
-fn read_literal(expr: &mut Expr) {
-    let Expr::Cast { kind: ast::CastKind::Cast | ast::CastKind::DoubleColon, expr: inner, data_type, .. } = expr else { return };
-    let Expr::Value(ast::ValueWithSpan { value: ast::Value::SingleQuotedString(text), .. }) = inner.as_ref() else { return };
-    let Ok(sql_type) = super::parse::types::sql_type(data_type) else { return };
-    let is_own = matches!(
-        sql_type,
-        SqlType::Boolean | SqlType::Interval | SqlType::Uuid | SqlType::Bytea | SqlType::Json | SqlType::Jsonb | SqlType::Array(_)
-    );
-    if is_own {
-        *expr = read_as(text, &sql_type);
-    }
-}
-
-/// A string literal as a value of a type.
-pub(super) fn read_as(text: &str, sql_type: &SqlType) -> Expr {
-    let literal = |text: &str| Expr::value(ast::Value::SingleQuotedString(text.into()));
-    call(crate::functions::input::NAME, [literal(text), literal(&sql_type.to_string())])
-}
-
-/// Postgres has `^` for double precision; DataFusion's power of integers would be an integer that can overflow.
-fn as_double(expr: Expr) -> Expr {
-    Expr::Cast {
-        kind: ast::CastKind::Cast,
-        expr: Box::new(expr),
-        data_type: DataType::Double(ExactNumberInfo::None),
-        format: None,
-        array: false,
-    }
 }
 
 /// Takes an expression out of its place.

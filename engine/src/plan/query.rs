@@ -6,7 +6,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{Field, FieldRef, Schema, SchemaRef};
 use catalog::ObjectId;
 use datafusion::common::tree_node::{Transformed, TreeNodeRecursion};
 use datafusion::datasource::{TableProvider, provider_as_source};
@@ -100,7 +100,7 @@ impl<'a> Planner<'a> {
         if let Some(inference) = self.inference {
             inference.observe(&plan).map_err(|error| self.failure(error))?;
         }
-        let schema = super::nullable(&Arc::new(plan.schema().as_arrow().clone()));
+        let schema = shown(&super::nullable(&Arc::new(plan.schema().as_arrow().clone())));
         Ok(PlannedQuery { plan, schema, state, session: self.session.clone(), text: self.text.clone() })
     }
 
@@ -120,6 +120,13 @@ impl<'a> Planner<'a> {
 fn analyze(plan: LogicalPlan, state: &SessionState) -> datafusion::common::Result<LogicalPlan> {
     let analyzer: &Analyzer = state.analyzer();
     analyzer.execute_and_check(plan, state.config_options(), |_, _| {})
+}
+
+/// The columns under the names that clients see.
+fn shown(schema: &SchemaRef) -> SchemaRef {
+    let field = |field: &FieldRef| field.as_ref().clone().with_name(super::meaning::shown(field.name()));
+    let fields: Vec<Field> = schema.fields().iter().map(field).collect();
+    Arc::new(Schema::new_with_metadata(fields, schema.metadata().clone()))
 }
 
 fn distinct_names(schema: &SchemaRef) -> Result<()> {

@@ -24,6 +24,7 @@ use datafusion::sql::sqlparser::ast;
 
 use crate::Error;
 use crate::error::sqlstate;
+use crate::plan::meaning::for_planner;
 use crate::plan::names;
 use crate::plan::statement::Name;
 
@@ -107,7 +108,7 @@ impl<'a> Names<'a> {
     /// The logical plan of a query, as SQL says it: neither canonical nor optimised.
     pub(crate) fn plan(&self, query: &ast::Query) -> DataFusionResult<LogicalPlan> {
         self.plan_views_in(query, 0)?;
-        SqlToRel::new(self).sql_statement_to_plan(ast::Statement::Query(Box::new(query.clone())))
+        SqlToRel::new(self).sql_statement_to_plan(ast::Statement::Query(Box::new(for_planner(query.clone()))))
     }
 
     /// Plans the views a query names, innermost first, so that the SQL planner, whose frames are large, never runs inside
@@ -123,7 +124,7 @@ impl<'a> Names<'a> {
                 return Err(external(Error::new(sqlstate::STATEMENT_TOO_COMPLEX, message)));
             }
             self.plan_views_in(&query, depth + 1)?;
-            let plan = SqlToRel::new(self).sql_statement_to_plan(ast::Statement::Query(query))?;
+            let plan = SqlToRel::new(self).sql_statement_to_plan(ast::Statement::Query(Box::new(for_planner(*query))))?;
             let source = Arc::new(ViewSource { plan: rename(plan, &columns)? });
             self.views.borrow_mut().insert(name, source);
         }

@@ -45,6 +45,7 @@ use crate::functions::UNSOUND_OPTIMIZER_RULE;
 use crate::plan::arithmetic::CheckedArithmetic;
 use crate::plan::coercion::NumericsBesideDoubles;
 use crate::plan::grouping_sets::GroupingSetsAsUnion;
+use crate::plan::operators::PostgresOperators;
 use crate::plan::subquery::UnnestSubqueries;
 
 /// Rows per batch in batch runs.
@@ -63,6 +64,7 @@ impl Session {
         let mut base = SessionStateBuilder::new()
             .with_config(config(target_partitions))
             .with_runtime_env(runtime)
+            .with_expr_planners(vec![Arc::new(PostgresOperators::new())])
             .with_default_features()
             .with_type_planner(type_planner())
             .with_optimizer_rules(batch_rules())
@@ -71,6 +73,7 @@ impl Session {
             .build();
         datafusion_functions_json::register_all(&mut base)?;
         crate::functions::register(&mut base)?;
+        crate::functions::scalar::register(&mut base)?;
         crate::functions::windows::register(&mut base)?;
         base.register_udf(Arc::new(crate::functions::modulo::modulo()))?;
         base.register_udf(Arc::new(crate::functions::input::text_input()))?;
@@ -176,7 +179,13 @@ struct PostgresTypes;
 
 impl TypePlanner for PostgresTypes {
     fn plan_type_field(&self, sql_type: &ast::DataType) -> DataFusionResult<Option<FieldRef>> {
-        Ok(arrow_type(sql_type).map(DataTypeExt::into_nullable_field_ref))
+        let Some(arrow) = arrow_type(sql_type) else { return Ok(None) };
+        // `varchar`, `uuid` and their like are text for Arrow: the field says which. It has no name, as types have none.
+        let declared = super::parse::types::sql_type(sql_type).ok().map(|declared| declared.field("", true));
+        Ok(Some(match declared {
+            Some(field) if *field.data_type() == arrow => Arc::new(field),
+            _ => arrow.into_nullable_field_ref(),
+        }))
     }
 }
 

@@ -39,7 +39,7 @@ fn values() {
     check("SELECT a / 0 FROM t", "22012: division by zero");
     check("SELECT CAST('abc' AS integer)", "22P02: invalid input syntax for type integer: \"abc\"");
     check("SELECT CAST(c * 1000000000 AS integer) FROM t", "22003: value out of range");
-    check("SELECT CAST(b AS timestamp) FROM t", "22007: invalid input syntax for a date or time: \"x\"");
+    check("SELECT CAST(b AS timestamp) FROM t", "22007: invalid input syntax for type timestamp: \"x\"");
 }
 
 #[test]

@@ -114,7 +114,7 @@ fn write_record(out: &mut Vec<u8>, fields: &[Column], row: usize) {
 
 fn write_text(out: &mut Vec<u8>, text: &str, sql_type: &SqlType) {
     match sql_type {
-        SqlType::Uuid => out.extend(engine::decode::text::parse_uuid(text).unwrap_or_default()),
+        SqlType::Uuid => out.extend(crate::decode::text::parse_uuid(text).unwrap_or_default()),
         SqlType::Jsonb => {
             out.push(JSONB_VERSION);
             out.extend_from_slice(text.as_bytes());

@@ -9,9 +9,9 @@ use arrow::array::*;
 use arrow::compute::cast;
 use arrow::datatypes::*;
 use catalog::SqlType;
-use engine::{Error, Result};
 
 use super::number::Scale;
+use crate::{Error, Result};
 
 /// What a session's settings change about texts.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -73,7 +73,7 @@ fn write_fraction(out: &mut Vec<u8>, micros: i64) {
 }
 
 /// Year, month and day of a day number (Howard Hinnant, "chrono-compatible low-level date algorithms", `civil_from_days`).
-fn civil(days: i64) -> (i64, i64, i64) {
+pub fn civil(days: i64) -> (i64, i64, i64) {
     let days = days + 719_468;
     let era = days.div_euclid(146_097);
     let day_of_era = days.rem_euclid(146_097);

@@ -1,0 +1,76 @@
+//! What Postgres means by literals, operators and calls: the last rewrite of a query before DataFusion's SQL planner reads it.
+//!
+//! [`literals`] gives numbers and typed strings their types, [`calls`] makes calls of operators that planner reads otherwise,
+//! [`columns`] names the columns of each SELECT.
+//! It is apart from `normalise`, whose result is what statements and their errors show: here plain `1` becomes a cast.
+
+use std::ops::ControlFlow;
+
+use datafusion::sql::sqlparser::ast::{self, BinaryOperator, Expr, Query, Select, TableFactor, VisitMut, VisitorMut};
+
+use super::normalise::{call, is_named, plain_arguments, take};
+
+mod calls;
+mod columns;
+mod literals;
+
+pub(super) use columns::shown;
+pub(super) use literals::read_as;
+
+/// Rewrites a query or an expression for the planner.
+pub(super) fn for_planner<N: VisitMut>(mut node: N) -> N {
+    let flow = VisitMut::visit(&mut node, &mut Meaning);
+    assert!(flow.is_continue(), "the rewrite stops nowhere");
+    node
+}
+
+struct Meaning;
+
+impl VisitorMut for Meaning {
+    type Break = std::convert::Infallible;
+
+    fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<Self::Break> {
+        literals::mark_in_query(query);
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<Self::Break> {
+        columns::name_items(&mut select.projection);
+        literals::mark_in_select(select);
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<Self::Break> {
+        if let TableFactor::Table { args: Some(ast::TableFunctionArgs { args, .. }), .. } | TableFactor::Function { args, .. } = factor {
+            args.iter_mut().for_each(literals::mark_argument);
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<Self::Break> {
+        if let Expr::Function(function) = expr {
+            literals::mark_in_call(function);
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<Self::Break> {
+        if !literals::rewrite(expr) {
+            rewrite_expr(expr);
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+fn rewrite_expr(expr: &mut Expr) {
+    match expr {
+        Expr::BinaryOp { op: BinaryOperator::PGExp, .. } => {
+            let Expr::BinaryOp { left, right, .. } = take(expr) else { unreachable!("matched above") };
+            *expr = call("power", [*left, *right]);
+        }
+        Expr::UnaryOp { .. } => calls::rewrite_unary(expr),
+        Expr::AtTimeZone { .. } | Expr::SimilarTo { .. } | Expr::Like { .. } | Expr::ILike { .. } => calls::rewrite_operator(expr),
+        Expr::Function(_) => calls::rewrite_call(expr),
+        _ => {}
+    }
+}
