@@ -28,7 +28,7 @@ pub struct PostgresOperators {
 
 impl PostgresOperators {
     /// Over the functions of [`crate::functions::scalar`].
-    pub fn new() -> Self {
+    pub fn over_tables() -> Self {
         let functions = crate::functions::scalar::all().into_iter().map(|function| function.into_udf());
         Self { functions: functions.map(|function| (function.name().to_string(), function)).collect() }
     }

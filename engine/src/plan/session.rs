@@ -64,7 +64,7 @@ impl Session {
         let mut base = SessionStateBuilder::new()
             .with_config(config(target_partitions))
             .with_runtime_env(runtime)
-            .with_expr_planners(vec![Arc::new(PostgresOperators::new())])
+            .with_expr_planners(vec![Arc::new(PostgresOperators::over_tables())])
             .with_default_features()
             .with_type_planner(type_planner())
             .with_optimizer_rules(batch_rules())

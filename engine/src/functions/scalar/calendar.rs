@@ -70,26 +70,6 @@ impl Moment {
         let (year, ..) = civil(thursday);
         (year, (thursday - days_from_date(year, 1, 1)) / 7 + 1)
     }
-
-    /// Hour of the day.
-    pub fn hour(self) -> i64 {
-        self.time / HOUR
-    }
-
-    /// Minute of the hour.
-    pub fn minute(self) -> i64 {
-        self.time / MINUTE % 60
-    }
-
-    /// Second of the minute.
-    pub fn second(self) -> i64 {
-        self.time / SECOND % 60
-    }
-
-    /// Microseconds of the second.
-    pub fn fraction(self) -> i64 {
-        self.time % SECOND
-    }
 }
 
 /// Days of a month.

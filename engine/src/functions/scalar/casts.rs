@@ -10,7 +10,7 @@ use std::sync::Arc;
 use arrow::array::{Array, ArrayRef, AsArray, Float64Array, Int64Array, IntervalMonthDayNanoArray, StringArray, Time64MicrosecondArray};
 use arrow::compute::cast;
 use arrow::datatypes::{
-    DataType, Decimal128Type, Field, FieldRef, Float64Type, Int64Type, IntervalMonthDayNano, IntervalMonthDayNanoType, IntervalUnit,
+    DataType, Decimal128Type, Field, FieldRef, Float64Type, IntervalMonthDayNano, IntervalMonthDayNanoType, IntervalUnit,
     Time64MicrosecondType, TimeUnit, TimestampMicrosecondType,
 };
 use catalog::SqlType;
@@ -161,7 +161,7 @@ fn narrowed(whole: Int64Array, to: &DataType) -> crate::Result<ArrayRef> {
     if whole.iter().flatten().any(|value| !bounds.contains(&value)) {
         return Err(out_of_range(to));
     }
-    let whole: ArrayRef = Arc::new(arrow::array::PrimitiveArray::<Int64Type>::from(whole));
+    let whole: ArrayRef = Arc::new(whole);
     Ok(cast(&whole, to)?)
 }
 

@@ -426,7 +426,7 @@ fn base64(bytes: &[u8]) -> String {
 fn bytes_of_base64(text: &str) -> Option<Vec<u8>> {
     let digits: Vec<u8> = text.bytes().filter(|byte| !byte.is_ascii_whitespace()).collect();
     let end = digits.iter().position(|byte| *byte == b'=').unwrap_or(digits.len());
-    if digits.len() % 4 != 0 || digits.len() - end > 2 || digits[end..].iter().any(|byte| *byte != b'=') {
+    if !digits.len().is_multiple_of(4) || digits.len() - end > 2 || digits[end..].iter().any(|byte| *byte != b'=') {
         return None;
     }
     let mut out = Vec::new();

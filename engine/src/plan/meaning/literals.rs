@@ -35,7 +35,6 @@ const PLACES: &[&str] = &[
     "tumble",
     "hop",
     "cumulate",
-    "to_timestamp",
 ];
 
 /// Numbers that are not values: marks them in the clauses of a query.

@@ -1,0 +1,204 @@
+//! A moment or an interval by a template.
+
+use arrow::datatypes::IntervalMonthDayNano;
+
+use super::{DAYS, MONTHS, Piece, ROMAN, Spelling, pieces};
+use crate::error::sqlstate::INVALID_DATETIME;
+use crate::functions::scalar::calendar::{DAY, HOUR, MINUTE, Moment, SECOND};
+use crate::{Error, Result};
+
+/// What the fields are taken from.
+struct Parts {
+    /// As it is shown: 44 for 44 BC, negative for a negative interval.
+    year: i64,
+    iso_year: i64,
+    before_christ: bool,
+    month: i64,
+    day: i64,
+    hour: i64,
+    minute: i64,
+    second: i64,
+    micros: i64,
+    /// What an interval has none of.
+    moment: Option<Moment>,
+    with_zone: bool,
+}
+
+/// A timestamp by a template.
+pub fn moment(micros: i64, with_zone: bool, template: &str) -> Result<String> {
+    let at = Moment::of(micros);
+    let shown = |year: i64| if year > 0 { year } else { 1 - year };
+    let parts = Parts {
+        year: shown(at.year),
+        iso_year: shown(at.iso_week().0),
+        before_christ: at.year <= 0,
+        month: at.month,
+        day: at.day,
+        hour: at.time / HOUR,
+        minute: at.time / MINUTE % 60,
+        second: at.time / SECOND % 60,
+        micros: at.time % SECOND,
+        moment: Some(at),
+        with_zone,
+    };
+    written(&parts, template)
+}
+
+/// An interval by a template: it has no names of months or days, and no zone.
+pub fn interval(span: IntervalMonthDayNano, template: &str) -> Result<String> {
+    let (months, days, micros) = (i64::from(span.months), i64::from(span.days), span.nanoseconds / 1_000);
+    let (year, month) = (months / 12, months % 12);
+    let parts = Parts {
+        year,
+        iso_year: iso_year(year, month, days),
+        before_christ: false,
+        month,
+        day: days,
+        hour: micros / HOUR,
+        minute: micros / MINUTE % 60,
+        second: micros / SECOND % 60,
+        micros: micros % SECOND,
+        moment: None,
+        with_zone: false,
+    };
+    written(&parts, template)
+}
+
+fn written(parts: &Parts, template: &str) -> Result<String> {
+    let mut out = String::new();
+    for piece in pieces(template) {
+        match piece {
+            Piece::Literal(character) => out.push(character),
+            Piece::Field { pattern, spelling, fill, ordinal } => {
+                let text = field(parts, pattern, spelling, fill)?;
+                out.push_str(&text);
+                if let Some(ordinal) = ordinal {
+                    out.push_str(&ordinal_of(&text, ordinal == "TH"));
+                }
+            }
+        }
+    }
+    Ok(out)
+}
+
+fn field(parts: &Parts, pattern: &str, spelling: Spelling, fill: bool) -> Result<String> {
+    let number = |value: i64, width: usize| padded(value, width, value < 0, fill);
+    let name = |name: &str, width: usize| {
+        let name = spelt(name, spelling);
+        if fill { format!("{name:<width$}") } else { name }
+    };
+    // an interval's twelve hours keep its sign
+    let twelve = if parts.hour % 12 == 0 { 12 } else { parts.hour % 12 };
+    Ok(match pattern {
+        "HH24" => number(parts.hour, 2),
+        "HH12" | "HH" => padded(twelve, 2, parts.hour < 0, fill),
+        "MI" => number(parts.minute, 2),
+        "SS" => number(parts.second, 2),
+        "MS" | "FF3" => number(parts.micros / 1_000, 3),
+        "US" | "FF6" => number(parts.micros, 6),
+        "FF1" => number(parts.micros / 100_000, 1),
+        "FF2" => number(parts.micros / 10_000, 2),
+        "FF4" => number(parts.micros / 100, 4),
+        "FF5" => number(parts.micros / 10, 5),
+        "SSSS" | "SSSSS" => ((parts.hour * 60 + parts.minute) * 60 + parts.second).to_string(),
+        "AM" | "PM" | "A.M." | "P.M." => {
+            let half = if (0..12).contains(&parts.hour.rem_euclid(24)) || parts.hour < 0 && parts.moment.is_none() { "AM" } else { "PM" };
+            let half = if pattern.len() == 2 { half.to_string() } else { half.chars().flat_map(|c| [c, '.']).collect() };
+            spelt_all(&half, spelling)
+        }
+        "YYYY" => number(parts.year, 4),
+        "Y,YYY" => format!("{},{:03}", parts.year / 1_000, parts.year % 1_000),
+        "YYY" => number(parts.year % 1_000, 3),
+        "YY" => number(parts.year % 100, 2),
+        "Y" => number(parts.year % 10, 1),
+        "IYYY" => number(parts.iso_year, 4),
+        "IYY" => number(parts.iso_year % 1_000, 3),
+        "IY" => number(parts.iso_year % 100, 2),
+        "I" => number(parts.iso_year % 10, 1),
+        "MM" => number(parts.month, 2),
+        "DD" => number(parts.day, 2),
+        _ => {
+            let Some(at) = parts.moment else {
+                let error = Error::new(INVALID_DATETIME, "invalid format specification for an interval value");
+                return Err(error.with_hint("intervals are not tied to specific calendar dates"));
+            };
+            let month = (parts.month - 1) as usize;
+            let weekday = at.day_of_week() as usize;
+            match pattern {
+                "MONTH" => name(MONTHS[month], 9),
+                "MON" => name(&MONTHS[month][..3], 3),
+                "DAY" => name(DAYS[weekday], 9),
+                "DY" => name(&DAYS[weekday][..3], 3),
+                "RM" => {
+                    let roman = spelt_all(ROMAN[month], spelling);
+                    if fill { format!("{roman:<4}") } else { roman }
+                }
+                "DDD" => number(at.day_of_year(), 3),
+                "IDDD" => number((at.iso_week().1 - 1) * 7 + (at.day_of_week() + 6) % 7 + 1, 3),
+                "D" => number(at.day_of_week() + 1, 1),
+                "ID" => number((at.day_of_week() + 6) % 7 + 1, 1),
+                "W" => number((at.day - 1) / 7 + 1, 1),
+                "WW" => number((at.day_of_year() - 1) / 7 + 1, 2),
+                "IW" => number(at.iso_week().1, 2),
+                "CC" => number((parts.year + 99) / 100, 2),
+                "J" => (at.micros()?.div_euclid(DAY) + 2_440_588).to_string(),
+                "Q" => number((at.month - 1) / 3 + 1, 1),
+                "BC" | "AD" => spelt_all(if parts.before_christ { "BC" } else { "AD" }, spelling),
+                "B.C." | "A.D." => spelt_all(if parts.before_christ { "B.C." } else { "A.D." }, spelling),
+                "TZ" => spelt_all(if parts.with_zone { "UTC" } else { "" }, spelling),
+                "TZH" => "+00".into(),
+                "TZM" => "00".into(),
+                "OF" => "+00".into(),
+                other => return Err(Error::internal(format!("template pattern {other} has no meaning"))),
+            }
+        }
+    })
+}
+
+/// Zeros up to `width`; a sign takes a place of its own.
+fn padded(value: i64, width: usize, signed: bool, fill: bool) -> String {
+    let width = if signed { width + 1 } else { width };
+    if fill { format!("{value:0width$}") } else { value.to_string() }
+}
+
+/// A name that begins with a capital, in the pattern's own capitals.
+fn spelt(name: &str, spelling: Spelling) -> String {
+    match spelling {
+        Spelling::Upper => name.to_ascii_uppercase(),
+        Spelling::Capital => name.to_string(),
+        Spelling::Lower => name.to_ascii_lowercase(),
+    }
+}
+
+/// An abbreviation in capitals or without.
+fn spelt_all(name: &str, spelling: Spelling) -> String {
+    if spelling == Spelling::Lower { name.to_ascii_lowercase() } else { name.to_string() }
+}
+
+fn ordinal_of(digits: &str, upper: bool) -> String {
+    let teens = digits.len() > 1 && digits.as_bytes()[digits.len() - 2] == b'1';
+    let ending = match digits.as_bytes().last() {
+        Some(b'1') if !teens => "st",
+        Some(b'2') if !teens => "nd",
+        Some(b'3') if !teens => "rd",
+        _ => "th",
+    };
+    if upper { ending.to_ascii_uppercase() } else { ending.to_string() }
+}
+
+/// The ISO year of an interval's parts as if they were a date (`date2isoyear` of Postgres, which takes any numbers).
+fn iso_year(year: i64, month: i64, day: i64) -> i64 {
+    let julian = |year: i64, month: i64, day: i64| {
+        let (year, month) = if month > 2 { (year + 4_800, month + 1) } else { (year + 4_799, month + 13) };
+        let century = year / 100;
+        year * 365 - 32_167 + year / 4 - century + century / 4 + 7_834 * month / 256 + day
+    };
+    let monday = |year: i64| {
+        let fourth = julian(year, 1, 4);
+        fourth - fourth.rem_euclid(7)
+    };
+    let at = julian(year, month, day);
+    let year = if at < monday(year) { year - 1 } else { year };
+    let week = (at - monday(year)) / 7 + 1;
+    if week >= 52 && at >= monday(year + 1) { year + 1 } else { year }
+}
