@@ -1,3 +1,3 @@
 SELECT auction, bidder, price, date_time, extra,
-  to_char(date_time, '%Y-%m-%d') AS dt, to_char(date_time, '%H:%M') AS hm
+  to_char(date_time, 'YYYY-MM-DD') AS dt, to_char(date_time, 'HH24:MI') AS hm
 FROM bid
