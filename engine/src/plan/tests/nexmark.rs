@@ -99,7 +99,7 @@ fn q9_winning_bids() {
 #[test]
 fn q10_log_to_files() {
     incremental(
-        "SELECT auction, bidder, price, date_time, extra, to_char(date_time, '%Y-%m-%d') AS dt, to_char(date_time, '%H:%M') AS hm FROM bid",
+        "SELECT auction, bidder, price, date_time, extra, to_char(date_time, 'YYYY-MM-DD') AS dt, to_char(date_time, 'HH24:MI') AS hm FROM bid",
     );
 }
 
@@ -123,26 +123,26 @@ fn q14_calculation() {
 #[test]
 fn q15_and_q16_bidding_statistics() {
     incremental(
-        "SELECT to_char(date_time, '%Y-%m-%d') AS day, count(*) AS total_bids, \
+        "SELECT to_char(date_time, 'YYYY-MM-DD') AS day, count(*) AS total_bids, \
            count(*) FILTER (WHERE price < 1000) AS rank1_bids, count(*) FILTER (WHERE price >= 1000 AND price < 5000) AS rank2_bids, \
            count(DISTINCT bidder) AS total_bidders, count(DISTINCT bidder) FILTER (WHERE price < 1000) AS rank1_bidders, \
            count(DISTINCT auction) AS total_auctions, count(DISTINCT auction) FILTER (WHERE price >= 5000) AS rank3_auctions \
-         FROM bid GROUP BY to_char(date_time, '%Y-%m-%d')",
+         FROM bid GROUP BY to_char(date_time, 'YYYY-MM-DD')",
     );
     incremental(
-        "SELECT channel, to_char(date_time, '%Y-%m-%d') AS day, max(to_char(date_time, '%H:%M')) AS minute, count(*) AS total_bids, \
+        "SELECT channel, to_char(date_time, 'YYYY-MM-DD') AS day, max(to_char(date_time, 'HH24:MI')) AS minute, count(*) AS total_bids, \
            count(*) FILTER (WHERE price < 1000) AS rank1_bids, count(DISTINCT bidder) AS total_bidders, \
            count(DISTINCT auction) FILTER (WHERE price < 1000) AS rank1_auctions \
-         FROM bid GROUP BY channel, to_char(date_time, '%Y-%m-%d')",
+         FROM bid GROUP BY channel, to_char(date_time, 'YYYY-MM-DD')",
     );
 }
 
 #[test]
 fn q17_auction_statistics() {
     incremental(
-        "SELECT auction, to_char(date_time, '%Y-%m-%d') AS day, count(*) AS total_bids, count(*) FILTER (WHERE price < 1000) AS rank1_bids, \
+        "SELECT auction, to_char(date_time, 'YYYY-MM-DD') AS day, count(*) AS total_bids, count(*) FILTER (WHERE price < 1000) AS rank1_bids, \
            min(price) AS min_price, max(price) AS max_price, avg(price) AS avg_price, sum(price) AS sum_price \
-         FROM bid GROUP BY auction, to_char(date_time, '%Y-%m-%d')",
+         FROM bid GROUP BY auction, to_char(date_time, 'YYYY-MM-DD')",
     );
 }
 
