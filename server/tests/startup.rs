@@ -64,6 +64,20 @@ async fn a_time_zone_we_do_not_have_is_told() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn options_set_what_reset_goes_back_to() {
+    let server = TestServer::start().await;
+    let mut client = server.raw().await;
+    let options = "-c statement_timeout=5s --application-name=two\\ words  -c my.own=a\\\\b";
+    client.startup(&[("user", "thalweg"), ("options", options)]).await;
+    client.until('Z').await;
+    client.run("SET statement_timeout = 0").await;
+    client.run("RESET ALL").await;
+    for (setting, value) in [("statement_timeout", "5s"), ("application_name", "two words"), ("my.own", "a\\b")] {
+        assert_eq!(common::rows(&client.run(&format!("SHOW {setting}")).await), [value]);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn one_connection_too_many() {
     let server = TestServer::start_with(|given| given.max_connections = Some(1)).await;
     let mut first = server.raw().await;

@@ -118,8 +118,11 @@ impl Connection {
 
     /// Keeps what the session holds: its settings, and whether a block is open (a COMMIT that fails ends it too).
     fn remember(&mut self, sql: &str, succeeded: bool) {
-        let first = sql.split_ascii_whitespace().next().unwrap_or_default().trim_end_matches(';').to_ascii_lowercase();
+        let mut words = sql.split_ascii_whitespace().map(|word| word.trim_end_matches(';').to_ascii_lowercase());
+        let (first, second) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
         match first.as_str() {
+            // Back to a savepoint, in the same block.
+            "rollback" if second == "to" => {}
             "set" if succeeded => self.settings.push(sql.to_owned()),
             "begin" | "start" if succeeded && !self.in_transaction => {
                 self.in_transaction = true;

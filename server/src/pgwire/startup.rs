@@ -98,19 +98,35 @@ fn admit(startup: &Startup, mut settings: Settings) -> Result<(Settings, Vec<Err
 /// `-c name=value --name=value` of PGOPTIONS.
 fn options(text: &str) -> Result<Vec<(String, String)>, Error> {
     let mut settings = Vec::new();
-    let mut words = text.split_ascii_whitespace();
+    let mut words = words(text).into_iter();
     while let Some(word) = words.next() {
         let assignment = match word.strip_prefix("--").or_else(|| word.strip_prefix("-c")) {
             Some("") => words.next().unwrap_or_default(),
-            Some(assignment) => assignment,
-            None => word,
+            Some(assignment) => assignment.to_owned(),
+            None => word.clone(),
         };
         let (name, value) = assignment.split_once('=').ok_or_else(|| {
             Error::new(sqlstate::SYNTAX_ERROR, format!("invalid start-up option \"{word}\"")).with_hint("options are -c name=value")
         })?;
-        settings.push((name.replace('-', "_"), value.replace("\\ ", " ")));
+        settings.push((name.replace('-', "_"), value.to_owned()));
     }
     Ok(settings)
+}
+
+/// The words of PGOPTIONS; a backslash keeps what follows in its word.
+fn words(text: &str) -> Vec<String> {
+    let mut words = Vec::new();
+    let mut word: Option<String> = None;
+    let mut characters = text.chars();
+    while let Some(character) = characters.next() {
+        match character {
+            '\\' => word.get_or_insert_default().extend(characters.next()),
+            character if character.is_ascii_whitespace() => words.extend(word.take()),
+            character => word.get_or_insert_default().push(character),
+        }
+    }
+    words.extend(word);
+    words
 }
 
 fn welcome(output: &mut Output, startup: &Startup, settings: &Settings, registration: &Registration) {

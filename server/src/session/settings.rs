@@ -1,7 +1,7 @@
 //! SET and SHOW: what Postgres clients set and ask for.
 //!
-//! Guaranteed: a setting that is accepted has the effect Postgres gives it, or its value is the only one that makes no
-//! difference here; anything else is refused, so that no client believes in a time zone that is not there.
+//! Guaranteed: a setting that is accepted has the effect Postgres gives it, or its values make no difference here; anything else
+//! is refused. One exception: `TimeZone` decides how times are written, while SQL reads and computes them in UTC.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
