@@ -359,11 +359,20 @@ fn marked(expression: &Expr) -> Option<usize> {
     match expression {
         Expr::Cast(cast) => marked(&cast.expr),
         Expr::Alias(alias) => marked(&alias.expr),
-        Expr::ScalarFunction(call) if call.func.name() == parameter::NAME => match call.args.first() {
-            Some(Expr::Literal(ScalarValue::Int64(Some(index)), _)) => usize::try_from(*index).ok(),
-            Some(Expr::Literal(ScalarValue::Int32(Some(index)), _)) => usize::try_from(*index).ok(),
-            _ => None,
-        },
+        Expr::ScalarFunction(call) if call.func.name() == parameter::NAME => number(call.args.first()?),
+        _ => None,
+    }
+}
+
+/// A literal, whatever type the planner has given it.
+fn number(expression: &Expr) -> Option<usize> {
+    match expression {
+        Expr::Literal(ScalarValue::Int64(Some(value)), _) => usize::try_from(*value).ok(),
+        Expr::Literal(ScalarValue::Int32(Some(value)), _) => usize::try_from(*value).ok(),
+        Expr::Literal(ScalarValue::Utf8(Some(value)), _) => value.parse().ok(),
+        Expr::Cast(cast) => number(&cast.expr),
+        Expr::Alias(alias) => number(&alias.expr),
+        Expr::ScalarFunction(call) => number(call.args.first()?),
         _ => None,
     }
 }
