@@ -40,14 +40,17 @@ impl Lowering<'_> {
         Ok(Some(Plan { node: Node::Union(inputs), schema, append_only }))
     }
 
-    /// One list column exploded once; several at once, structs and nested depths are recomputed.
+    /// List columns exploded once, side by side; structs and nested depths are recomputed.
     pub(super) fn unnest(&self, unnest: &LogicalUnnest) -> Result<Option<Plan>> {
-        let [(list, element)] = unnest.list_type_columns.as_slice() else { return Ok(None) };
-        if element.depth != 1 || !unnest.struct_type_columns.is_empty() {
+        let lists: Vec<usize> = unnest.list_type_columns.iter().map(|(list, _)| *list).collect();
+        let is_repeated = lists.iter().enumerate().any(|(place, list)| lists[..place].contains(list));
+        let is_deep = unnest.list_type_columns.iter().any(|(_, element)| element.depth != 1);
+        if lists.is_empty() || is_repeated || is_deep || !unnest.struct_type_columns.is_empty() {
             return Ok(None);
         }
         let output = unnest.dependency_indices.iter();
-        let output = output.map(|from| if from == list { UnnestColumn::Element(*list) } else { UnnestColumn::Kept(*from) }).collect();
+        let output = output.map(|from| if lists.contains(from) { UnnestColumn::Element(*from) } else { UnnestColumn::Kept(*from) });
+        let output = output.collect();
         let preserve_nulls = match unnest.options.null_handling {
             NullHandling::Preserve => true,
             NullHandling::Drop => false,
@@ -55,7 +58,7 @@ impl Lowering<'_> {
         };
         let input = self.lower(&unnest.input)?;
         let append_only = input.append_only;
-        let node = Unnest { input: Box::new(input), list_columns: vec![*list], struct_columns: vec![], output, preserve_nulls };
+        let node = Unnest { input: Box::new(input), list_columns: lists, struct_columns: vec![], output, preserve_nulls };
         Ok(Some(Plan { node: Node::Unnest(node), schema: Arc::new(unnest.schema.as_arrow().clone()), append_only }))
     }
 

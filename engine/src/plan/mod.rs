@@ -4,6 +4,7 @@
 //! the stateful nodes refer to columns of their input, so that a kernel never evaluates SQL.
 
 pub mod arithmetic;
+mod array_query;
 pub(crate) mod assignment;
 pub mod canonical;
 pub mod coercion;
@@ -35,6 +36,7 @@ mod recompute;
 pub mod relation;
 pub mod session;
 pub mod sharing;
+mod sorted;
 pub mod statement;
 mod subquery;
 #[cfg(test)]

@@ -1,7 +1,8 @@
 //! One pass over the AST of every query and expression, so that both engines read what Postgres would.
 //!
 //! Rewritten: windows in FROM and in GROUP BY ([`super::windows`]), the shared columns of FULL JOIN USING ([`full_using`]),
-//! `FETCH FIRST n` as LIMIT. Refused: what DataFusion would pass over in silence (TABLESAMPLE, WITH ORDINALITY, FOR UPDATE
+//! ARRAY of a query ([`array_query`]), `GROUP BY ()`, `FETCH FIRST n` as LIMIT. Refused: what DataFusion would pass over in silence
+//! (TABLESAMPLE, WITH ORDINALITY, FOR UPDATE
 //! …) and PROCTIME(), whose value is not a function of the inputs. The pass is idempotent.
 //!
 //! Not done here: types of literals and operators ([`super::meaning`]), and ties of window functions (the planner's).
@@ -9,12 +10,12 @@
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-    self, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, LimitClause, ObjectName, Query, Select, Spanned,
-    TableFactor, VisitMut, VisitorMut,
+    self, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, GroupByExpr, Ident, LimitClause, ObjectName, Query, Select,
+    Spanned, TableFactor, VisitMut, VisitorMut,
 };
 use datafusion::sql::sqlparser::tokenizer::Location;
 
-use super::{full_using, windows};
+use super::{array_query, full_using, windows};
 use crate::error::sqlstate;
 use crate::{Error, Result};
 
@@ -69,6 +70,7 @@ impl VisitorMut for Normaliser {
     }
 
     fn pre_visit_select(&mut self, select: &mut Select) -> Flow {
+        one_group(select);
         flow(
             check_select(select)
                 .and_then(|()| full_using::rewrite_select(select).map(drop))
@@ -129,6 +131,16 @@ fn check_select(select: &Select) -> Result<(), Refusal> {
     Ok(())
 }
 
+/// `GROUP BY ()`, and HAVING without GROUP BY: all rows are one group, also when there are none.
+fn one_group(select: &mut Select) {
+    let GroupByExpr::Expressions(groups, _) = &mut select.group_by else { return };
+    let n_groups = groups.len();
+    groups.retain(|group| !matches!(group, Expr::Tuple(parts) if parts.is_empty()));
+    if groups.is_empty() && (n_groups > 0 || select.having.is_some()) {
+        groups.push(Expr::GroupingSets(vec![vec![]]));
+    }
+}
+
 /// Refuses what DataFusion would not look at.
 fn check_factor(factor: &TableFactor) -> Result<(), Refusal> {
     let refuse = |what: &str, hint: &str| Err(Refusal::of(factor, Error::unsupported(format!("{what} is not supported"), hint)));
@@ -158,7 +170,10 @@ fn rewrite_expr(expr: &mut Expr) -> Result<(), Refusal> {
             );
             return Err(Refusal::of(expr, error));
         }
-        Expr::Function(_) => windows::rewrite_call(expr)?,
+        Expr::Function(_) => {
+            array_query::rewrite(expr)?;
+            windows::rewrite_call(expr)?;
+        }
         _ => {}
     }
     Ok(())

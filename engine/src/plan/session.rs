@@ -46,6 +46,7 @@ use crate::plan::arithmetic::CheckedArithmetic;
 use crate::plan::coercion::NumericsBesideDoubles;
 use crate::plan::grouping_sets::GroupingSetsAsUnion;
 use crate::plan::operators::PostgresOperators;
+use crate::plan::sorted::SortWhatIsNotKnownToBe;
 use crate::plan::subquery::UnnestSubqueries;
 
 /// Rows per batch in batch runs.
@@ -138,9 +139,12 @@ fn batch_rules() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
 }
 
 /// DataFusion's physical rules but the one that answers aggregates from statistics: it takes a constant over no rows to have
-/// one distinct value.
+/// one distinct value. Before the last, which only checks, orders that were lost are made again.
 fn physical_rules() -> Vec<Arc<dyn PhysicalOptimizerRule + Send + Sync>> {
-    PhysicalOptimizer::new().rules.into_iter().filter(|rule| rule.name() != "aggregate_statistics").collect()
+    let mut rules = PhysicalOptimizer::new().rules;
+    rules.retain(|rule| rule.name() != "aggregate_statistics");
+    rules.insert(rules.len() - 1, Arc::new(SortWhatIsNotKnownToBe));
+    rules
 }
 
 /// The logical rules for views. Left out, because their output is harder to maintain than their input: distinct as an

@@ -286,24 +286,22 @@ impl<'a> Queries<'a> {
             let (sql, columns) = self.factor(&[]);
             let both: Vec<Column> = own.iter().chain(&columns).cloned().collect();
             let kind = self.one_of(&["JOIN", "JOIN", "LEFT JOIN", "LEFT JOIN", "RIGHT JOIN", "FULL JOIN"]);
-            let condition = self.on(&own, &columns, kind == "FULL JOIN");
-            from = format!("{from} {kind} {sql} ON {condition}");
+            let can_meet = own.iter().any(|left| columns.iter().any(|right| left.kind == right.kind));
+            from = match can_meet {
+                true => format!("{from} {kind} {sql} ON {}", self.on(&own, &columns, kind == "FULL JOIN")),
+                false => format!("{from} CROSS JOIN {sql}"),
+            };
             own = both;
         }
         (from, own)
     }
 
-    /// An equality, with a further condition at times. (Postgres needs an equality in FULL JOIN.)
+    /// An equality of columns of one type, with a further condition at times. (Postgres needs an equality in FULL JOIN.)
     fn on(&mut self, left: &[Column], right: &[Column], equality_only: bool) -> String {
-        let kind = self.kind();
-        let pair = (self.column(kind, left), self.column(kind, right));
-        let (a, b) = match pair {
-            (Some(a), Some(b)) => (a, b),
-            _ => {
-                let fitting = right.iter().find(|column| column.kind == left[0].kind).unwrap_or(&left[0]);
-                (left[0].sql.clone(), fitting.sql.clone())
-            }
-        };
+        let on_both = |kind: &Type| [left, right].iter().all(|side| side.iter().any(|column| column.kind == *kind));
+        let kinds: Vec<Type> = Type::ALL.into_iter().filter(on_both).collect();
+        let kind = kinds[self.rng.random_range(0..kinds.len())];
+        let [a, b] = [left, right].map(|side| self.column(kind, side).expect("both sides have a column of this type"));
         let both: Vec<Column> = left.iter().chain(right).cloned().collect();
         match self.rng.random_range(0..5) {
             0 if !equality_only => self.comparison_of(&both),

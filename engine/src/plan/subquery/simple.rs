@@ -1,6 +1,6 @@
 //! Which subqueries are left to DataFusion: those it turns into one join without bindings, and rightly so.
 //!
-//! A subquery is *simple* when it refers outside only in WHERE, below nothing but projections, filters and aliases: then the
+//! A subquery is *simple* when it refers outside only in WHERE, below nothing but projections and filters: then the
 //! condition becomes that of the join. What it gets wrong or cannot do is the rest: marks that do not know nulls, LIMIT, set
 //! operations, outer joins and aggregates between the reference and the top.
 
@@ -74,12 +74,11 @@ pub(super) fn at_most_one_row(plan: &LogicalPlan) -> bool {
     }
 }
 
-/// Refers outside in filters alone, which stand below projections, filters and aliases.
+/// Refers outside in filters alone, which stand below projections and filters.
 fn is_simple(plan: &LogicalPlan) -> bool {
     match plan {
         LogicalPlan::Filter(filter) => is_simple(&filter.input),
         LogicalPlan::Projection(projection) => !projection.expr.iter().any(refers_outside) && is_simple(&projection.input),
-        LogicalPlan::SubqueryAlias(alias) => is_simple(&alias.input),
         other => other.all_out_ref_exprs().is_empty(),
     }
 }
@@ -87,7 +86,6 @@ fn is_simple(plan: &LogicalPlan) -> bool {
 fn is_simple_aggregate(plan: &LogicalPlan) -> bool {
     match plan {
         LogicalPlan::Projection(projection) => !projection.expr.iter().any(refers_outside) && is_simple_aggregate(&projection.input),
-        LogicalPlan::SubqueryAlias(alias) => is_simple_aggregate(&alias.input),
         LogicalPlan::Aggregate(aggregate) => {
             aggregate.group_expr.is_empty()
                 && !aggregate.aggr_expr.iter().any(refers_outside)
