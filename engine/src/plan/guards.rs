@@ -12,6 +12,8 @@ use datafusion::logical_expr::logical_plan::Filter;
 use datafusion::logical_expr::utils::{conjunction, merge_schema, split_conjunction_owned};
 use datafusion::logical_expr::{BinaryExpr, Case, Expr, ExprSchemable, LogicalPlan, Operator, lit};
 
+use crate::functions::scalar::{intervals, numeric};
+
 /// The plan with such conditions guarded.
 pub(super) fn guarded(plan: LogicalPlan) -> Result<LogicalPlan> {
     let guarded = plan.transform_up_with_subqueries(|node| match node {
@@ -79,7 +81,7 @@ fn can_fail(expression: &Expr, schema: &DFSchema) -> Result<bool> {
         Ok(match node {
             Expr::BinaryExpr(BinaryExpr { op: Operator::Divide | Operator::Modulo, right, .. }) => may_be_zero(right),
             Expr::ScalarFunction(call) => match call.name() {
-                "mod" => call.args.get(1).is_none_or(may_be_zero),
+                "mod" | "checked_divided_by" | numeric::DIVIDE | intervals::DIVIDED => call.args.get(1).is_none_or(may_be_zero),
                 "single_row" => true,
                 crate::functions::input::NAME => !matches!(call.args.first(), Some(Expr::Literal(..))),
                 _ => false,

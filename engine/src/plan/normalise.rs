@@ -2,8 +2,7 @@
 //!
 //! Rewritten: windows in FROM and in GROUP BY ([`super::windows`]), the shared columns of FULL JOIN USING ([`full_using`]),
 //! ARRAY of a query ([`array_query`]), `GROUP BY ()`, `FETCH FIRST n` as LIMIT. Refused: what DataFusion would pass over in silence
-//! (TABLESAMPLE, WITH ORDINALITY, FOR UPDATE
-//! …) and PROCTIME(), whose value is not a function of the inputs. The pass is idempotent.
+//! (TABLESAMPLE, WITH ORDINALITY, FOR UPDATE …) and PROCTIME(), whose value is not a function of the inputs. The pass is idempotent.
 //!
 //! Not done here: types of literals and operators ([`super::meaning`]), and ties of window functions (the planner's).
 
