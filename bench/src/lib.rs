@@ -5,6 +5,7 @@
 //! - [`measure`]: wall time, processor time and peak memory of this process. [`report`]: the table and the JSON.
 
 pub mod database;
+pub mod isolation;
 pub mod measure;
 pub mod queries;
 pub mod report;

@@ -1,9 +1,11 @@
-//! `thalweg-bench nexmark [q0 q1 …]`: measures and prints; the measuring itself happens in child processes of this binary.
+//! `thalweg-bench nexmark [q0 q1 …]`, `thalweg-bench views`: measures and prints. Nexmark's measuring happens in child processes of
+//! this binary.
 
 use std::process::{Command, ExitCode};
 
 use clap::{Args, Parser, Subcommand};
 use serde_json::{Value, json};
+use thalweg_bench::isolation;
 use thalweg_bench::measure::Cost;
 use thalweg_bench::queries::{self, QUERIES, Query};
 use thalweg_bench::report::{self, Line};
@@ -24,6 +26,8 @@ struct Arguments {
 enum Benchmark {
     /// Nexmark's queries, maintained and in batch, beside the generator alone.
     Nexmark(Nexmark),
+    /// One more view beside many over one large stream: what it costs, what the others feel of it, what a DROP leaves.
+    Views(Views),
     /// One measurement in this process, as a line of JSON.
     #[command(hide = true)]
     Measure(Measure),
@@ -41,6 +45,22 @@ struct Nexmark {
     /// Where to write the numbers as JSON.
     #[arg(long)]
     json: Option<std::path::PathBuf>,
+}
+
+#[derive(Args)]
+struct Views {
+    /// Rows of the stream.
+    #[arg(long, default_value_t = 10_000_000)]
+    rows: u64,
+    /// Views there are already.
+    #[arg(long, default_value_t = 100)]
+    views: usize,
+    /// Worker threads.
+    #[arg(long, default_value_t = 2)]
+    workers: usize,
+    /// Steps of the slow view's recursion, each of which reads the whole stream.
+    #[arg(long, default_value_t = 100)]
+    slow_steps: u64,
 }
 
 #[derive(Args)]
@@ -65,6 +85,7 @@ struct Scale {
 fn main() -> ExitCode {
     let result = match Arguments::parse().benchmark {
         Benchmark::Nexmark(arguments) => nexmark(&arguments),
+        Benchmark::Views(arguments) => views(&arguments),
         Benchmark::Measure(arguments) => measure(&arguments),
     };
     match result {
@@ -126,15 +147,26 @@ fn in_child(subject: Subject, query: &str, scale: Scale) -> Result<Cost, String>
     }
 }
 
+fn views(arguments: &Views) -> Result<(), String> {
+    let Views { rows, views, workers, slow_steps } = *arguments;
+    let scale = isolation::Scale { n_rows: rows, n_views: views, n_workers: workers, n_slow_steps: slow_steps };
+    let figures = runtime(workers)?.block_on(isolation::measure(scale)).map_err(|error| format!("{} {error}", error.sqlstate))?;
+    println!("{:#}", figures.to_json());
+    Ok(())
+}
+
+fn runtime(workers: usize) -> Result<tokio::runtime::Runtime, String> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(workers.max(1)).enable_all().build();
+    runtime.map_err(|error| error.to_string())
+}
+
 fn measure(arguments: &Measure) -> Result<(), String> {
     let Scale { events, workers } = arguments.scale;
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(workers.max(1)).enable_all().build();
-    let runtime = runtime.map_err(|error| error.to_string())?;
     let cost = if arguments.subject == Subject::Generator {
         subject::generator(events)
     } else {
         let query = queries::find(&arguments.query).ok_or_else(|| unknown(&arguments.query))?;
-        runtime.block_on(subject::measure(arguments.subject, query, events, workers))
+        runtime(workers)?.block_on(subject::measure(arguments.subject, query, events, workers))
     };
     let line = match cost {
         Ok(cost) => cost.to_json(),

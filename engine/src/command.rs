@@ -9,6 +9,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::metrics::RelationMetrics;
 use crate::operators::graph::Graph;
+use crate::published::Published;
 use crate::sink::Sink;
 use crate::state::history::Snapshot as RelationSnapshot;
 use crate::time::Hold;
@@ -51,6 +52,8 @@ pub struct Create {
     pub keep: Keep,
     /// Its counters.
     pub metrics: Arc<RelationMetrics>,
+    /// Where its port publishes what it keeps.
+    pub published: Arc<Published>,
     /// It begins after this epoch: its inputs' rows as of then are its first changes.
     pub as_of: Epoch,
     /// For a relation that is computed.
@@ -65,6 +68,8 @@ pub struct CreateDataflow {
     pub errors: ObjectId,
     /// That relation's counters.
     pub errors_metrics: Arc<RelationMetrics>,
+    /// Where that relation's port publishes.
+    pub errors_published: Arc<Published>,
     /// Whether the sequencer waits for it: not for what is recomputed, which passes over epochs by itself.
     pub in_flow_control: bool,
 }

@@ -199,7 +199,7 @@ fn open(config: Config) -> Result<Engine> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .thread_stack_size(16 << 20)
         .worker_threads(config.n_workers.max(2))
-        .thread_name("query")
+        .thread_name("recompute")
         .enable_all()
         .build()?;
     let catalog_log = runtime.block_on(CatalogLog::open(store))?;
@@ -210,6 +210,7 @@ fn open(config: Config) -> Result<Engine> {
         finished: watch::channel(Default::default()).0,
         failed: Arc::default(),
         metrics: Default::default(),
+        published: Default::default(),
         n_rows_in: Arc::default(),
     };
     let (requests, receiver) = std::sync::mpsc::channel();

@@ -9,6 +9,7 @@
 //! - [`plan`] turns SQL text into a DataFusion `LogicalPlan` and that into our small closed [`plan::Plan`].
 //! - [`operators`] are kernels (`step(fresh changes of one epoch, known state) -> changes`) and the two drivers that run them.
 //! - [`state`] keeps keyed state as sorted runs of immutable batches.
+//! - [`published`] is what readers see of each relation without waiting for a worker.
 //! - [`sink`] carries changes out.
 //! - [`encode`] writes values as Postgres does, for clients and for casts to text.
 //! - [`functions`] are the aggregates and scalar functions both engines share, exact and independent of order.
@@ -25,6 +26,7 @@ pub mod log;
 pub mod metrics;
 pub mod operators;
 pub mod plan;
+pub mod published;
 pub mod render;
 pub mod sequencer;
 pub mod sink;

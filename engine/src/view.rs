@@ -11,6 +11,7 @@ use arrow::datatypes::SchemaRef;
 
 use crate::command::{Create, Feed, Keep, Read, Subscriber};
 use crate::metrics::RelationMetrics;
+use crate::published::Published;
 use crate::sink::Sink;
 use crate::state::history::{Snapshot as RelationSnapshot, Trace};
 use crate::{ChangeBatch, Epoch, Error, Result};
@@ -23,6 +24,7 @@ pub struct Port {
     reads: Vec<Read>,
     subscribers: Vec<Subscriber>,
     metrics: Arc<RelationMetrics>,
+    published: Arc<Published>,
     failure: Option<Error>,
 }
 
@@ -41,6 +43,9 @@ impl Port {
             Keep::Sink(sink) => Kept::Sink(sink),
         };
         create.metrics.frontier.store(closed, Ordering::Relaxed);
+        if let Kept::Trace(trace) = &kept {
+            create.published.publish(closed, trace.version());
+        }
         Self {
             kept,
             schema: create.schema.clone(),
@@ -48,6 +53,7 @@ impl Port {
             reads: Vec::new(),
             subscribers: Vec::new(),
             metrics: Arc::clone(&create.metrics),
+            published: Arc::clone(&create.published),
             failure: None,
         }
     }
@@ -66,6 +72,7 @@ impl Port {
         for subscriber in self.subscribers.drain(..) {
             subscriber.feed.send(Feed::End(error.clone()));
         }
+        self.published.withdraw();
         self.failure = Some(error);
     }
 
@@ -85,8 +92,9 @@ impl Port {
         }
         self.closed = closed;
         self.metrics.frontier.store(closed, Ordering::Relaxed);
-        if !changes.is_empty() {
-            self.count();
+        match changes.is_empty() {
+            true => self.published.advance(closed),
+            false => self.show(),
         }
         self.feed(changes);
         self.answer();
@@ -97,7 +105,7 @@ impl Port {
     pub fn allow_compaction(&mut self, bound: Epoch) {
         if let Kept::Trace(trace) = &mut self.kept {
             trace.allow_compaction(bound);
-            self.count();
+            self.show();
         }
     }
 
@@ -165,8 +173,10 @@ impl Port {
             && subscriber.feed.send(Feed::Frontier(self.closed))
     }
 
-    fn count(&self) {
-        if let Kept::Trace(trace) = &self.kept {
+    /// Publishes what is kept, and counts it.
+    fn show(&self) {
+        if let (Kept::Trace(trace), None) = (&self.kept, &self.failure) {
+            self.published.publish(self.closed, trace.version());
             self.metrics.n_rows.store(trace.n_rows(), Ordering::Relaxed);
             self.metrics.n_bytes.store(trace.n_bytes(), Ordering::Relaxed);
         }

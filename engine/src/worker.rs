@@ -7,13 +7,16 @@
 //! before the command went out; a dataflow that breaks is failed with those that import it.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, TryRecvError};
 
 use arrow::array::RecordBatch;
 use catalog::ObjectId;
 
 use crate::command::{Command, Create, EpochInputs};
+use crate::metrics::RelationMetrics;
 use crate::operators::sequential::SequentialDataflow;
+use crate::published::Published;
 use crate::render::{Surroundings, TimelyDataflow};
 use crate::view::Port;
 use crate::{ChangeBatch, Epoch, Error, Result};
@@ -323,7 +326,7 @@ impl<'a> Worker<'a> {
             error_changes: BTreeMap::new(),
         };
         self.running.insert(relation, running);
-        let mut errors = create_errors(&create, dataflow.errors_metrics);
+        let mut errors = create_errors(&create, dataflow.errors_metrics, dataflow.errors_published);
         self.ports.insert(dataflow.errors, Port::new(&mut errors, as_of));
         self.ports.insert(relation, Port::new(&mut create, as_of));
     }
@@ -588,13 +591,14 @@ fn take_before(changes: &mut BTreeMap<Epoch, Vec<ChangeBatch>>, closed: Epoch) -
     ready.into_iter().flat_map(|(epoch, batches)| batches.into_iter().map(move |batch| (epoch, batch))).collect()
 }
 
-fn create_errors(owner: &Create, metrics: std::sync::Arc<crate::metrics::RelationMetrics>) -> Create {
+fn create_errors(owner: &Create, metrics: Arc<RelationMetrics>, published: Arc<Published>) -> Create {
     Create {
         relation: owner.relation,
         schema: crate::operators::error_schema(),
         append_only: false,
         keep: crate::command::Keep::Trace,
         metrics,
+        published,
         as_of: owner.as_of,
         dataflow: None,
     }

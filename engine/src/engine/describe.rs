@@ -47,7 +47,7 @@ impl Core {
             Statement::Query(query) => {
                 let planned = self.plan_read(query, None)?;
                 let hold = self.shared.clock.hold_newest();
-                let physical = planned.physical(&self.providers(&planned, &hold, None).await?).await?;
+                let physical = planned.physical(&self.providers(&planned, &hold, None).await?.0).await?;
                 let text = displayable(physical.as_ref()).indent(false).to_string();
                 text.lines().map(str::to_string).collect()
             }

@@ -28,6 +28,10 @@ use crate::state::history::Snapshot as RelationSnapshot;
 use crate::time::Hold;
 use crate::{Error, Result};
 
+/// A query over so few rows is not worth a second thread: waking one costs more than the rows, and much more while views are
+/// built on all cores.
+const FEW_ROWS: u64 = 8192;
+
 impl Engine {
     /// Runs a query at one epoch, in `transaction`'s snapshot with its own writes when there is one.
     pub async fn query(&self, query: &ast::Query, transaction: Option<&Transaction>) -> Result<Rows> {
@@ -46,7 +50,8 @@ impl Engine {
 impl Core {
     async fn run(&self, planned: PlannedQuery, transaction: Option<&Transaction>) -> Result<Rows> {
         let hold = transaction.map_or_else(|| self.shared.clock.hold_newest(), |transaction| transaction.hold().clone());
-        let providers = self.providers(&planned, &hold, transaction).await?;
+        let (providers, n_rows) = self.providers(&planned, &hold, transaction).await?;
+        let planned = if n_rows.is_some_and(|n_rows| n_rows <= FEW_ROWS) { planned.in_one_partition() } else { planned };
         let stream = planned.execute(&providers).await?;
         Ok(Rows { schema: planned.described_columns(), stream, epoch: hold.epoch(), notices: Vec::new(), interrupt: Interrupt::current() })
     }
@@ -64,7 +69,7 @@ impl Core {
 
     /// All rows of a planned query.
     pub(super) async fn collect(&self, planned: &PlannedQuery, hold: &Hold, transaction: Option<&Transaction>) -> Result<Vec<RecordBatch>> {
-        let providers = self.providers(planned, hold, transaction).await?;
+        let (providers, _) = self.providers(planned, hold, transaction).await?;
         let mut stream = planned.execute(&providers).await?;
         let mut batches = Vec::new();
         while let Some(batch) = stream.next().await {
@@ -73,48 +78,47 @@ impl Core {
         Ok(batches)
     }
 
-    /// A table provider for each relation a query reads.
+    /// A table provider for each relation a query reads, and how many rows they have at most; `None` where that is not known.
     pub(super) async fn providers(
         &self,
         planned: &PlannedQuery,
         hold: &Hold,
         transaction: Option<&Transaction>,
-    ) -> Result<HashMap<ObjectId, Arc<dyn TableProvider>>> {
+    ) -> Result<(HashMap<ObjectId, Arc<dyn TableProvider>>, Option<u64>)> {
         let relations = planned.relations();
         let catalog = self.catalog();
         let snapshots = self.snapshots(&relations, hold).await?;
-        relations
-            .into_iter()
-            .zip(snapshots)
-            .map(|(id, snapshots)| {
-                let provider = match transaction.and_then(|transaction| transaction.written(id)) {
-                    Some(written) => written.provider()?,
-                    None => snapshot_provider(schema_of(catalog.require(id)?), snapshots)?,
-                };
-                Ok((id, provider))
-            })
-            .collect()
+        let is_known = !relations.is_empty() && transaction.is_none_or(|transaction| !transaction.has_writes());
+        let n_rows = is_known.then(|| snapshots.iter().flatten().map(RelationSnapshot::n_rows_at_most).sum());
+        let providers = relations.into_iter().zip(snapshots).map(|(id, snapshots)| {
+            let provider = match transaction.and_then(|transaction| transaction.written(id)) {
+                Some(written) => written.provider()?,
+                None => snapshot_provider(schema_of(catalog.require(id)?), snapshots)?,
+            };
+            Ok((id, provider))
+        });
+        Ok((providers.collect::<Result<_>>()?, n_rows))
     }
 
     /// Each relation's rows at the held epoch, by worker; waits until they are there.
     pub(super) async fn snapshots(&self, relations: &[ObjectId], hold: &Hold) -> Result<Vec<Vec<RelationSnapshot>>> {
         let mut replies = Vec::new();
         for relation in relations {
+            if let Some(published) = self.shared.published.snapshots_at(*relation, hold.epoch()) {
+                replies.push(Reply::Published(published));
+                continue;
+            }
             let mut of_relation = Vec::new();
             self.workers.send_all(|_| {
                 let (reply, answer) = oneshot::channel();
                 of_relation.push(answer);
                 Command::Read(Read { relation: *relation, hold: hold.clone(), reply })
             });
-            replies.push(of_relation);
+            replies.push(Reply::Asked(of_relation));
         }
         let mut snapshots = Vec::new();
-        for of_relation in replies {
-            let mut of_workers = Vec::new();
-            for reply in of_relation {
-                of_workers.push(reply.await.map_err(|_| shut_down())??);
-            }
-            snapshots.push(of_workers);
+        for reply in replies {
+            snapshots.push(reply.snapshots().await?);
         }
         Ok(snapshots)
     }
@@ -125,19 +129,44 @@ impl Core {
     }
 }
 
-/// A table over one snapshot per worker.
+/// One relation's snapshots, or whom they are awaited from.
+enum Reply {
+    Published(Vec<RelationSnapshot>),
+    Asked(Vec<oneshot::Receiver<Result<RelationSnapshot>>>),
+}
+
+impl Reply {
+    async fn snapshots(self) -> Result<Vec<RelationSnapshot>> {
+        let asked = match self {
+            Self::Published(snapshots) => return Ok(snapshots),
+            Self::Asked(asked) => asked,
+        };
+        let mut of_workers = Vec::new();
+        for reply in asked {
+            of_workers.push(reply.await.map_err(|_| shut_down())??);
+        }
+        Ok(of_workers)
+    }
+}
+
+/// A table over one snapshot per worker; few rows are in one partition.
 fn snapshot_provider(schema: SchemaRef, snapshots: Vec<RelationSnapshot>) -> Result<Arc<dyn TableProvider>> {
-    let partitions = snapshots
+    let n_rows: u64 = snapshots.iter().map(RelationSnapshot::n_rows_at_most).sum();
+    let partitioned: Vec<Vec<_>> = match n_rows <= FEW_ROWS {
+        true => vec![snapshots],
+        false => snapshots.into_iter().map(|snapshot| vec![snapshot]).collect(),
+    };
+    let partitions = partitioned
         .into_iter()
-        .map(|snapshot| Arc::new(SnapshotPartition { schema: schema.clone(), snapshot }) as Arc<dyn PartitionStream>)
+        .map(|snapshots| Arc::new(SnapshotPartition { schema: schema.clone(), snapshots }) as Arc<dyn PartitionStream>)
         .collect();
     Ok(Arc::new(StreamingTable::try_new(schema, partitions)?))
 }
 
-/// One worker's rows.
+/// The rows of one worker, or few rows of all.
 struct SnapshotPartition {
     schema: SchemaRef,
-    snapshot: RelationSnapshot,
+    snapshots: Vec<RelationSnapshot>,
 }
 
 impl std::fmt::Debug for SnapshotPartition {
@@ -153,7 +182,7 @@ impl PartitionStream for SnapshotPartition {
 
     fn execute(&self, _context: Arc<TaskContext>) -> SendableRecordBatchStream {
         let schema = self.schema.clone();
-        let batches = self.snapshot.batches().map(move |batch| {
+        let batches = self.snapshots.clone().into_iter().flat_map(|snapshot| snapshot.batches()).map(move |batch| {
             let batch = batch.map_err(|error| DataFusionError::External(Box::new(error)))?;
             let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
             Ok(RecordBatch::try_new_with_options(schema.clone(), batch.columns().to_vec(), &options)?)

@@ -197,6 +197,12 @@ impl PlannedQuery {
         execute_stream(physical, self.state.task_ctx()).map_err(|error| self.failure(error))
     }
 
+    /// The same, to be run by the thread that asks: for few rows.
+    pub fn in_one_partition(mut self) -> Self {
+        self.state.config_mut().options_mut().execution.target_partitions = 1;
+        self
+    }
+
     /// The batch plan over `snapshots`.
     pub async fn physical(&self, snapshots: &HashMap<ObjectId, Arc<dyn TableProvider>>) -> Result<Arc<dyn ExecutionPlan>> {
         let bound = bind(self.plan.clone(), |source| snapshots.get(&source.id).map(|provider| provider_as_source(Arc::clone(provider))))?;

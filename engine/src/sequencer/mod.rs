@@ -31,6 +31,7 @@ use crate::decode::decode_error_rows;
 use crate::error::sqlstate;
 use crate::log::{Effect, EpochRecord, Log, Replay, SourceSpan};
 use crate::metrics::Registry;
+use crate::published::Publications;
 use crate::source::SourceSpec;
 use crate::time::ReadClock;
 use crate::worker::{CommandSender, Report};
@@ -107,6 +108,8 @@ pub struct Shared {
     pub failed: Arc<RwLock<BTreeMap<ObjectId, Error>>>,
     /// Counters.
     pub metrics: Registry,
+    /// What ports keep, for readers.
+    pub published: Publications,
     /// Rows taken in since the start, by relation.
     pub n_rows_in: Arc<RwLock<BTreeMap<ObjectId, u64>>>,
 }
@@ -393,6 +396,7 @@ impl Sequencer {
         for relation in drop {
             self.relations.remove(relation);
             self.shared.metrics.remove(*relation);
+            self.shared.published.remove(*relation);
             self.shared.failed.write().expect("no one panics while holding it").remove(relation);
         }
         for reader in self.readers.values_mut() {
@@ -424,6 +428,9 @@ impl Sequencer {
         }
         for (id, entry) in new.metrics {
             self.shared.metrics.insert(id, entry);
+        }
+        for (id, ports) in new.published {
+            self.shared.published.insert(id, ports);
         }
         for mut creates in new.creates {
             creates.iter_mut().for_each(|create| create.as_of = as_of);

@@ -14,6 +14,7 @@ use crate::decode::decode_error_schema;
 use crate::metrics::RelationEntry;
 use crate::operators::graph;
 use crate::plan::{Maintenance, Plan};
+use crate::published::Published;
 use crate::sink::blackhole::Blackhole;
 use crate::source::spec::SourceSpec;
 use crate::{Epoch, Error, Result};
@@ -30,6 +31,8 @@ pub struct NewRelation {
     pub creates: Vec<Vec<Create>>,
     /// Counters of it and its errors relation.
     pub metrics: Vec<(ObjectId, RelationEntry)>,
+    /// Where the ports of both publish, by worker.
+    pub published: Vec<(ObjectId, Vec<Arc<Published>>)>,
     /// For a relation that is not computed.
     pub stored: Option<Stored>,
     /// Where its rows come from.
@@ -111,6 +114,7 @@ impl Workshop {
             other => return Err(Error::internal(format!("{other:?} is not stored"))),
         }
         let entry = RelationEntry::new(self.n_workers, Vec::new());
+        let published = Published::for_workers(self.n_workers);
         let append_only = !matches!(object.definition, Definition::Table { .. });
         let creates = (0..self.n_workers)
             .map(|worker| Create {
@@ -119,6 +123,7 @@ impl Workshop {
                 append_only,
                 keep: if keep_nothing { Keep::Nothing } else { Keep::Trace },
                 metrics: Arc::clone(&entry.relation[worker]),
+                published: Arc::clone(&published[worker]),
                 as_of: 0,
                 dataflow: None,
             })
@@ -129,6 +134,7 @@ impl Workshop {
             reads: Vec::new(),
             creates: vec![creates],
             metrics: vec![(object.id, entry)],
+            published: vec![(object.id, published)],
             stored: Some(stored),
             source: source_of(object, self.file_root.as_deref())?,
         })
@@ -138,6 +144,7 @@ impl Workshop {
     pub fn computed(&self, id: ObjectId, errors: ObjectId, since: Epoch, plan: &Plan, sink: Option<&str>) -> Result<NewRelation> {
         let entry = RelationEntry::new(self.n_workers, graph::names(plan));
         let errors_entry = RelationEntry::new(self.n_workers, Vec::new());
+        let (published, errors_published) = (Published::for_workers(self.n_workers), Published::for_workers(self.n_workers));
         let mut is_recomputed = false;
         plan.visit(&mut |node| is_recomputed |= node.maintenance() == Maintenance::Recompute);
         let mut creates = Vec::with_capacity(self.n_workers);
@@ -153,11 +160,13 @@ impl Workshop {
                     Some(other) => return Err(no_such_sink(other)),
                 },
                 metrics: Arc::clone(&entry.relation[worker]),
+                published: Arc::clone(&published[worker]),
                 as_of: 0,
                 dataflow: Some(CreateDataflow {
                     graph,
                     errors,
                     errors_metrics: Arc::clone(&errors_entry.relation[worker]),
+                    errors_published: Arc::clone(&errors_published[worker]),
                     in_flow_control: !is_recomputed,
                 }),
             });
@@ -168,6 +177,7 @@ impl Workshop {
             reads: plan.relations(),
             creates: vec![creates],
             metrics: vec![(id, entry), (errors, errors_entry)],
+            published: vec![(id, published), (errors, errors_published)],
             stored: None,
             source: None,
         })

@@ -51,11 +51,16 @@ impl Trace {
 
     /// The state at the end of `epoch`. Panics below the compaction frontier: whoever reads there must hold it.
     pub fn snapshot_at(&self, epoch: Epoch) -> Snapshot {
-        assert!(epoch >= self.since, "epoch {epoch} is read after compaction was allowed up to {}", self.since);
-        match &self.state {
-            State::Appended(appended) => Snapshot(Rows::Appended(appended.up_to(epoch))),
-            State::Changed(spine) => Snapshot(Rows::Changed(spine.snapshot().of_runs(|run| run.epochs.1 <= epoch))),
-        }
+        self.version().snapshot_at(epoch)
+    }
+
+    /// The trace as it is now, for readers on other threads.
+    pub fn version(&self) -> Version {
+        let rows = match &self.state {
+            State::Appended(appended) => Rows::Appended(appended.pieces.clone()),
+            State::Changed(spine) => Rows::Changed(spine.snapshot()),
+        };
+        Version { rows, since: self.since }
     }
 
     /// From now on no reader asks for an epoch below `epoch`; changes up to it may be merged.
@@ -88,6 +93,20 @@ impl Trace {
     }
 }
 
+/// A trace at one moment, readable at every epoch from its compaction frontier on.
+pub struct Version {
+    rows: Rows,
+    since: Epoch,
+}
+
+impl Version {
+    /// See [`Trace::snapshot_at`].
+    pub fn snapshot_at(&self, epoch: Epoch) -> Snapshot {
+        assert!(epoch >= self.since, "epoch {epoch} is read after compaction was allowed up to {}", self.since);
+        Snapshot(self.rows.up_to(epoch))
+    }
+}
+
 /// The rows of a relation at the end of an epoch.
 #[derive(Clone)]
 pub struct Snapshot(Rows);
@@ -98,12 +117,29 @@ enum Rows {
     Changed(SpineSnapshot),
 }
 
+impl Rows {
+    fn up_to(&self, epoch: Epoch) -> Self {
+        match self {
+            Self::Appended(pieces) => Self::Appended(pieces[..pieces.partition_point(|piece| piece.last <= epoch)].to_vec()),
+            Self::Changed(snapshot) => Self::Changed(snapshot.of_runs(|run| run.epochs.1 <= epoch)),
+        }
+    }
+}
+
 impl Snapshot {
     /// Rows with weights, all positive, some thousand rows at a time; a row occurs once, unless the relation is append-only.
     pub fn changes(&self) -> Box<dyn Iterator<Item = Result<ChangeBatch>> + Send> {
         match &self.0 {
             Rows::Appended(pieces) => Box::new(pieces.clone().into_iter().map(|piece| Ok(piece.changes()))),
             Rows::Changed(snapshot) => Box::new(snapshot.batches().map(|batch| batch.and_then(positive))),
+        }
+    }
+
+    /// A bound on the number of distinct rows, known without looking at them.
+    pub fn n_rows_at_most(&self) -> u64 {
+        match &self.0 {
+            Rows::Appended(pieces) => pieces.iter().map(|piece| piece.len() as u64).sum(),
+            Rows::Changed(snapshot) => snapshot.n_rows_at_most(),
         }
     }
 
@@ -193,10 +229,6 @@ impl Appended {
         self.pieces.splice(start..start + 2, [Arc::new(joined)]);
         Ok(())
     }
-
-    fn up_to(&self, epoch: Epoch) -> Vec<Arc<Piece>> {
-        self.pieces[..self.pieces.partition_point(|piece| piece.last <= epoch)].to_vec()
-    }
 }
 
 #[cfg(test)]
@@ -235,6 +267,7 @@ mod tests {
                 trace.allow_compaction(random.random_range(trace.since..=epoch));
             }
             let read = random.random_range(trace.since..=epoch);
+            assert_eq!(text(&trace.version().snapshot_at(read)), at_epoch[read as usize], "version at epoch {read}, seed {seed}");
             assert_eq!(text(&trace.snapshot_at(read)), at_epoch[read as usize], "epoch {read} at {epoch}, seed {seed}");
         }
         assert_eq!(trace.n_rows() as i64, sum.values().sum::<i64>());

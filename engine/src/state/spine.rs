@@ -287,6 +287,11 @@ impl SpineSnapshot {
         &self.layout.schema
     }
 
+    /// Entries in all runs; a row not yet consolidated counts once per run.
+    pub(crate) fn n_rows_at_most(&self) -> u64 {
+        self.runs.iter().map(|run| run.len() as u64).sum()
+    }
+
     /// The rows and their summed weights, never zero, each row once (unless append-only), a batch at a time.
     pub fn batches(&self) -> Batches {
         Batches::new(self.clone())
