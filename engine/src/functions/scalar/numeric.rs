@@ -181,7 +181,10 @@ fn power(base: Number, exponent: Number, scale: i8) -> Result<Number> {
     if let Some(exact) = whole_power(base, exponent) {
         return Ok(exact);
     }
-    Number::of_f64(math::power(base.to_f64(), exponent.to_f64())?, scale)
+    match math::power(base.to_f64(), exponent.to_f64()) {
+        Err(error) if error.message.ends_with("underflow") => Ok(Number { unscaled: 0, scale }),
+        power => Number::of_f64(power?, scale),
+    }
 }
 
 /// By multiplication, where that fits.

@@ -129,6 +129,13 @@ impl Overload {
         self
     }
 
+    /// With its result made into another of the same type.
+    pub fn mapped(self, map: fn(ArrayRef) -> crate::Result<ArrayRef>) -> Self {
+        let evaluate = self.evaluate;
+        let mapped: Evaluate = Arc::new(move |arguments, n_rows, returned| map(evaluate(arguments, n_rows, returned)?));
+        Self { evaluate: mapped, ..self }
+    }
+
     fn fit(&self, types: &[DataType]) -> Option<(u32, Vec<DataType>)> {
         if types.len() < self.parameters.len() || types.len() > self.parameters.len() && self.rest.is_none() {
             return None;

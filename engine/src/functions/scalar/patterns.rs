@@ -6,10 +6,12 @@
 
 use std::cell::RefCell;
 use std::rc::Rc;
+use std::sync::Arc;
 
+use arrow::array::{AsArray, ListArray};
 use regex::{Captures, Regex, RegexBuilder};
 
-use super::overload::{Scalar, over2, over3, over4, over5, over6};
+use super::overload::{Overload, Scalar, over2, over3, over4, over5, over6};
 use super::typed::{Integer, Text};
 use crate::error::sqlstate::INVALID_PARAMETER_VALUE;
 use crate::{Error, Result};
@@ -27,8 +29,8 @@ pub fn functions() -> Vec<Scalar> {
             .or(over2::<Text, Text, Result<Option<Groups>>>(|text, pattern| regexp_match(text, pattern, "")))
             .or(over3::<Text, Text, Text, Result<Option<Groups>>>(regexp_match)),
         Scalar::new("regexp_matches")
-            .or(over2::<Text, Text, Result<Vec<Groups>>>(|text, pattern| regexp_matches(text, pattern, "")))
-            .or(over3::<Text, Text, Text, Result<Vec<Groups>>>(regexp_matches)),
+            .or(no_rows_of_nulls(over2::<Text, Text, Result<Vec<Groups>>>(|text, pattern| regexp_matches(text, pattern, ""))))
+            .or(no_rows_of_nulls(over3::<Text, Text, Text, Result<Vec<Groups>>>(regexp_matches))),
         Scalar::new("regexp_replace")
             .or(over3::<Text, Text, Text, Result<String>>(|text, pattern, new| regexp_replace(text, pattern, new, "")))
             .or(over4::<Text, Text, Text, Text, Result<String>>(regexp_replace))
@@ -72,6 +74,15 @@ pub fn functions() -> Vec<Scalar> {
         Scalar::new(MATCHES).or(over2::<Text, Text, Result<bool>>(|text, pattern| Ok(compiled(pattern, "")?.is_match(text)))),
         Scalar::new(IMATCHES).or(over2::<Text, Text, Result<bool>>(|text, pattern| Ok(compiled(pattern, "i")?.is_match(text)))),
     ]
+}
+
+/// A function of several rows gives none for a null.
+fn no_rows_of_nulls(overload: Overload) -> Overload {
+    overload.mapped(|lists| {
+        let lists = lists.as_list::<i32>();
+        let (field, offsets, values, _) = lists.clone().into_parts();
+        Ok(Arc::new(ListArray::try_new(field, offsets, values, None)?))
+    })
 }
 
 /// What `a SIMILAR TO b` becomes.

@@ -46,10 +46,10 @@ pub(super) fn mark_in_query(query: &mut Query) {
     }
     match &mut query.limit_clause {
         Some(LimitClause::LimitOffset { limit, offset, .. }) => {
-            limit.iter_mut().for_each(mark);
-            offset.iter_mut().for_each(|offset| mark(&mut offset.value));
+            limit.iter_mut().for_each(whole);
+            offset.iter_mut().for_each(|offset| whole(&mut offset.value));
         }
-        Some(LimitClause::OffsetCommaLimit { offset, limit }) => [offset, limit].into_iter().for_each(mark),
+        Some(LimitClause::OffsetCommaLimit { offset, limit }) => [offset, limit].into_iter().for_each(whole),
         None => {}
     }
     if let ast::SetExpr::Values(values) = query.body.as_mut() {
@@ -67,6 +67,23 @@ fn plain_cell(cell: &mut Expr) {
         Ok(SqlType::Varchar(None)) => *declared = data_type(&SqlType::Text),
         Ok(to @ (SqlType::Varchar(Some(_)) | SqlType::Char(_))) => *cell = cut(take(inner), &to),
         _ => {}
+    }
+}
+
+/// A count of rows: Postgres makes a bigint of what is none.
+fn whole(expr: &mut Expr) {
+    let is_plain = match &*expr {
+        Expr::Value(value) => match &value.value {
+            Value::Number(number, _) => number.bytes().all(|byte| byte.is_ascii_digit()),
+            Value::SingleQuotedString(_) => false,
+            _ => true,
+        },
+        Expr::BinaryOp { .. } | Expr::Cast { .. } => false,
+        _ => true,
+    };
+    match is_plain {
+        true => mark(expr),
+        false => *expr = cast(take(expr), &SqlType::BigInt),
     }
 }
 
@@ -118,15 +135,14 @@ pub(super) fn mark_argument(argument: &mut FunctionArg) {
     }
 }
 
+/// The precision that marks an interval as one that stays: no one asks for so many digits.
+const KEPT: u64 = u64::MAX;
+
 fn mark_bound(bound: &mut ast::WindowFrameBound) {
     if let ast::WindowFrameBound::Preceding(Some(expr)) | ast::WindowFrameBound::Following(Some(expr)) = bound {
-        match expr.as_ref() {
-            // DataFusion reads it as the type of the ORDER BY column
-            Expr::Interval(interval) => {
-                if let Some(text) = interval_text(interval) {
-                    **expr = Expr::value(Value::SingleQuotedString(text));
-                }
-            }
+        match expr.as_mut() {
+            // DataFusion wants it as it is
+            Expr::Interval(interval) => interval.leading_precision = Some(KEPT),
             _ => mark(expr),
         }
     }
@@ -178,6 +194,10 @@ pub(super) fn rewrite(expr: &mut Expr) -> bool {
             let Some(text) = value.clone().into_string() else { return false };
             let Ok(sql_type) = sql_type(data_type) else { return false };
             *expr = read_as(&text, &sql_type);
+            true
+        }
+        Expr::Interval(interval) if interval.leading_precision == Some(KEPT) => {
+            interval.leading_precision = None;
             true
         }
         Expr::Interval(interval) => {
@@ -278,6 +298,14 @@ fn read_cast(expr: &mut Expr) -> bool {
     }
     match inner.as_ref() {
         Expr::Value(ast::ValueWithSpan { value: Value::SingleQuotedString(text) | Value::EscapedStringLiteral(text), .. }) => {
+            // `'5'::interval day` counts days
+            if let ast::DataType::Interval { fields: Some(fields), .. } = &*data_type {
+                let unit = fields.to_string().to_ascii_lowercase();
+                let unit = unit.rsplit(' ').next().unwrap_or_default().to_string();
+                let text = if is_integer(text.trim()) { format!("{text} {unit}") } else { text.clone() };
+                *expr = read_as(&text, &to);
+                return true;
+            }
             let to = match to {
                 SqlType::Text | SqlType::Varchar(_) | SqlType::Char(_) => return false,
                 SqlType::Numeric(None) => written_numeric(text).unwrap_or(SqlType::Numeric(None)),
@@ -304,6 +332,11 @@ fn read_cast(expr: &mut Expr) -> bool {
     }
 }
 
+fn is_integer(text: &str) -> bool {
+    let digits = text.trim_start_matches(['-', '+']);
+    !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit())
+}
+
 /// The text of an interval literal with the unit it is followed by; a bare number counts the last unit.
 fn interval_text(interval: &ast::Interval) -> Option<String> {
     let text = match interval.value.as_ref() {
@@ -315,6 +348,10 @@ fn interval_text(interval: &ast::Interval) -> Option<String> {
     let is_bare = text.trim_start_matches(['-', '+']).bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
     if is_bare {
         return Some(format!("{text} {}", last.to_string().to_ascii_lowercase()));
+    }
+    // `3 10:30` are days and a time
+    if let Some((days, clock)) = text.split_once(' ').filter(|(days, clock)| is_integer(days) && clock.contains(':')) {
+        return Some(format!("{days} days {clock}"));
     }
     // `10:30` is hours and minutes unless it says otherwise
     let is_clock = text.matches(':').count() == 1;

@@ -1,7 +1,7 @@
 //! What Postgres means by literals, operators and calls: the last rewrite of a query before DataFusion's SQL planner reads it.
 //!
 //! [`literals`] gives numbers and typed strings their types, [`calls`] makes calls of operators that planner reads otherwise,
-//! [`columns`] names the columns of each SELECT.
+//! [`columns`] names the columns of each SELECT, [`rows`] expands functions that give several rows, and comparisons of rows.
 //! It is apart from `normalise`, whose result is what statements and their errors show: here plain `1` becomes a cast.
 
 use std::ops::ControlFlow;
@@ -13,6 +13,7 @@ use super::normalise::{call, is_named, plain_arguments, take};
 mod calls;
 mod columns;
 mod literals;
+mod rows;
 
 pub(super) use columns::shown;
 pub(super) use literals::read_as;
@@ -36,6 +37,8 @@ impl VisitorMut for Meaning {
 
     fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<Self::Break> {
         columns::name_items(&mut select.projection);
+        rows::expand_items(&mut select.projection);
+        rows::plain_grouping(select);
         literals::mark_in_select(select);
         ControlFlow::Continue(())
     }
@@ -68,6 +71,7 @@ fn rewrite_expr(expr: &mut Expr) {
             let Expr::BinaryOp { left, right, .. } = take(expr) else { unreachable!("matched above") };
             *expr = call("power", [*left, *right]);
         }
+        Expr::BinaryOp { .. } | Expr::InList { .. } => rows::compare(expr),
         Expr::UnaryOp { .. } => calls::rewrite_unary(expr),
         Expr::AtTimeZone { .. } | Expr::SimilarTo { .. } | Expr::Like { .. } | Expr::ILike { .. } => calls::rewrite_operator(expr),
         Expr::Function(_) => calls::rewrite_call(expr),

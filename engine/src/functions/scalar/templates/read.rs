@@ -180,6 +180,13 @@ impl Found {
             _ => {}
         }
         let width = width(pattern).ok_or_else(invalid)?;
+        let text = match (pattern, text.strip_prefix('-')) {
+            ("YYYY", Some(digits)) => {
+                self.before_christ = true;
+                digits
+            }
+            _ => text,
+        };
         let limit = if more_digits || !matches!(pattern, "YYYY") { width } else { usize::MAX };
         let (value, rest) = digits_of(text, limit).ok_or_else(invalid)?;
         let n_digits = text.len() - rest.len();
