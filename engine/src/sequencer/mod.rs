@@ -6,12 +6,14 @@
 //! epochs are in flight, so that no queue grows without bound. What is refused (23505, 40001) has left no trace.
 //!
 //! - [`table`] knows each table's rows, unclosed writes included.
+//! - [`pending`] is what the next epoch will hold, and who waits for it.
 //! - [`reader`] threads bring source batches; [`log_thread`] makes epochs durable.
 //! - [`intake`] gives rows the time at which they were taken in.
 //! - [`relation`] makes what workers need of an object of the catalog.
 
 pub mod intake;
 pub mod log_thread;
+mod pending;
 pub mod reader;
 pub mod relation;
 mod shard;
@@ -38,6 +40,7 @@ use crate::worker::{CommandSender, Report};
 use crate::{ChangeBatch, Epoch, Error, Result};
 use intake::IntakeTimes;
 use log_thread::LogThread;
+use pending::{Ack, Pending, answer};
 use reader::{Event, Outputs, Reader};
 use relation::NewRelation;
 use shard::Shard;
@@ -189,24 +192,6 @@ struct Relation {
     is_started: bool,
     /// For a stream that keeps nothing: it starts with its first reader.
     starts_when_read: bool,
-}
-
-/// What the next epoch will hold.
-#[derive(Default)]
-struct Pending {
-    /// The epoch's `now`: when the first of it was taken in.
-    now_us: Option<i64>,
-    effects: Vec<Effect>,
-    brought: Vec<(ObjectId, RecordBatch)>,
-    spans: Vec<SourceSpan>,
-    acks: Vec<Ack>,
-}
-
-/// Who is to be told when an epoch is on disk.
-enum Ack {
-    Write(oneshot::Sender<Result<Done>>, Vec<Applied>),
-    Defined(oneshot::Sender<Result<bool>>, Arc<Snapshot>),
-    Finished(Vec<ObjectId>),
 }
 
 impl Sequencer {
@@ -658,38 +643,6 @@ impl Sequencer {
     }
 }
 
-type Part = (Vec<Effect>, Vec<(ObjectId, RecordBatch)>, Vec<SourceSpan>);
-
-impl Pending {
-    fn is_empty(&self) -> bool {
-        self.effects.is_empty() && self.brought.is_empty() && self.spans.is_empty() && self.acks.is_empty()
-    }
-
-    /// One epoch per row, for the mode that tests that epochs do not matter. Spans stay with the last of their rows.
-    fn by_row(&self) -> Vec<Part> {
-        let mut parts: Vec<Part> = Vec::new();
-        for effect in &self.effects {
-            for row in 0..effect.changes.len() {
-                parts.push((vec![Effect { relation: effect.relation, changes: effect.changes.slice(row, 1) }], vec![], vec![]));
-            }
-        }
-        if parts.is_empty() || !self.brought.is_empty() || !self.spans.is_empty() {
-            parts.push((vec![], self.brought.clone(), self.spans.clone()));
-        }
-        parts
-    }
-}
-
-impl Ack {
-    fn fail(self, error: &Error) {
-        match self {
-            Self::Write(reply, _) => answer(reply, Err(error.clone())),
-            Self::Defined(reply, _) => answer(reply, Err(error.clone())),
-            Self::Finished(_) => {}
-        }
-    }
-}
-
 /// The change with the epoch at which what it creates begins.
 fn begun(mut change: Change, since: Epoch) -> Change {
     match &mut change {
@@ -698,9 +651,4 @@ fn begun(mut change: Change, since: Epoch) -> Change {
         _ => {}
     }
     change
-}
-
-/// Whoever asked may have gone; what was done stays done.
-fn answer<T>(reply: oneshot::Sender<T>, value: T) {
-    let _ = reply.send(value);
 }
