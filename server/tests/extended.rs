@@ -26,6 +26,7 @@ async fn a_statement_is_described_before_it_runs() {
         ("SELECT id FROM t WHERE id IN ($1, $2) AND v LIKE $3 AND id BETWEEN $4 AND $5", vec![], vec![23, 23, 25, 23, 23], vec![23]),
         ("SELECT id FROM t LIMIT $1 OFFSET $2", vec![], vec![20, 20], vec![23]),
         ("SELECT $1::date, $2 || 'x', $3::int", vec![], vec![1082, 25, 23], vec![1082, 25, 23]),
+        ("SELECT '{}'::jsonb, '[1]'::json, $1::uuid", vec![], vec![2950], vec![3802, 114, 2950]),
         ("SELECT $1, $2, $3", vec![20, 705], vec![20, 25, 25], vec![20, 25, 25]),
         ("INSERT INTO t (id, at, tags) VALUES ($1, $2, $3)", vec![], vec![23, 1184, 1009], vec![]),
         ("INSERT INTO t (v, id) SELECT $1, $2", vec![], vec![1043, 23], vec![]),

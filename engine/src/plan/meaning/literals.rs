@@ -64,6 +64,12 @@ fn plain_cell(cell: &mut Expr) {
         Ok(SqlType::Varchar(None) | SqlType::Json | SqlType::Jsonb | SqlType::Uuid) if !is_text(inner) => {
             *declared = data_type(&SqlType::Text)
         }
+        Ok(to @ (SqlType::Json | SqlType::Jsonb | SqlType::Uuid)) => {
+            if let Expr::Value(value) = inner.as_ref() {
+                let text = value.clone().into_string().unwrap_or_default();
+                *cell = read_as(&text, &to);
+            }
+        }
         Ok(SqlType::Varchar(None)) => *declared = data_type(&SqlType::Text),
         Ok(to @ (SqlType::Varchar(Some(_)) | SqlType::Char(_))) => *cell = cut(take(inner), &to),
         _ => {}
@@ -311,7 +317,12 @@ fn read_cast(expr: &mut Expr) -> bool {
                 SqlType::Numeric(None) => written_numeric(text).unwrap_or(SqlType::Numeric(None)),
                 other => other,
             };
-            *expr = read_as(text, &to);
+            let read = read_as(text, &to);
+            match to {
+                // the type again, as above
+                SqlType::Uuid | SqlType::Json | SqlType::Jsonb => **inner = read,
+                _ => *expr = read,
+            }
             true
         }
         // `1::numeric` has no digits behind the point
