@@ -205,8 +205,8 @@ def run_statement(cursor, sql):
 
 # Values stay the text that the server sent: psycopg2 would make Python values of them.
 def keep_text():
-    oids = (16, 17, 20, 21, 23, 25, 114, 199, 700, 701, 1000, 1001, 1005, 1007, 1009, 1014, 1015, 1016, 1021, 1022, 1042, 1043, 1082,
-            1083, 1114, 1115, 1182, 1183, 1184, 1185, 1186, 1187, 1231, 1700, 2249, 2287, 2950, 2951, 3802, 3807)
+    oids = (16, 17, 18, 19, 20, 21, 23, 25, 26, 114, 199, 700, 701, 1000, 1001, 1002, 1003, 1005, 1007, 1009, 1014, 1015, 1016, 1021, 1022,
+            1028, 1042, 1043, 1082, 1083, 1114, 1115, 1182, 1183, 1184, 1185, 1186, 1187, 1231, 1700, 2249, 2287, 2950, 2951, 3802, 3807)
     psycopg2.extensions.register_type(psycopg2.extensions.new_type(oids, "TEXT", lambda value, cursor: value))
 
 

@@ -8,9 +8,11 @@ use serde::{Deserialize, Serialize};
 
 mod arrow;
 mod parse;
+mod system;
 mod text;
 
 pub use arrow::{NUMERIC_DEFAULT, PG_TYPE, TIMESTAMPTZ_ZONE};
+pub use system::SystemType;
 pub use text::TypeError;
 
 /// A SQL type as declared, with its modifier.
@@ -40,6 +42,8 @@ pub enum SqlType {
     Array(Box<SqlType>),
     /// Field names and types.
     Struct(Vec<(String, SqlType)>),
+    /// A type of `pg_catalog`'s columns.
+    System(SystemType),
 }
 
 /// A row of Postgres's `pg_type`, and of its array type.
@@ -118,6 +122,7 @@ impl SqlType {
             Self::Json => 17,
             Self::Jsonb => 18,
             Self::Struct(_) => 19,
+            Self::System(system) => return system.pg(),
             Self::Array(_) => return self.innermost().pg().array(),
         };
         PG_TYPES[index]
@@ -148,7 +153,7 @@ impl SqlType {
                 20 => Self::BigInt,
                 21 => Self::SmallInt,
                 23 => Self::Integer,
-                19 | 25 => Self::Text,
+                25 => Self::Text,
                 114 => Self::Json,
                 700 => Self::Real,
                 701 => Self::Double,
@@ -161,10 +166,11 @@ impl SqlType {
                 1700 => Self::Numeric(None),
                 2950 => Self::Uuid,
                 3802 => Self::Jsonb,
-                _ => return None,
+                _ => return SystemType::ALL.into_iter().find(|system| system.pg().oid == oid).map(Self::System),
             })
         };
-        let array_of = || PG_TYPES.iter().find(|pg| pg.array_oid == oid).and_then(|pg| scalar(pg.oid));
+        let all = || PG_TYPES.into_iter().chain(SystemType::ALL.map(SystemType::pg));
+        let array_of = || all().find(|pg| pg.array_oid == oid).and_then(|pg| scalar(pg.oid));
         scalar(oid).or_else(|| array_of().map(|item| Self::Array(Box::new(item))))
     }
 

@@ -168,6 +168,19 @@ impl Engine {
         Ok(())
     }
 
+    /// How many rows and bytes are kept of a relation; none of what keeps nothing.
+    pub fn kept(&self, id: ObjectId) -> (u64, u64) {
+        self.core.shared.metrics.entry(id).map_or((0, 0), |entry| {
+            let kept = entry.kept();
+            (kept.n_rows, kept.n_bytes)
+        })
+    }
+
+    /// The newest epoch that is durable.
+    pub fn recorded_epoch(&self) -> Epoch {
+        self.core.shared.clock.recorded()
+    }
+
     /// Counters and gauges, by name with labels, for `/metrics`.
     pub fn metrics(&self) -> BTreeMap<String, f64> {
         system::metrics(&self.core)

@@ -143,6 +143,11 @@ impl Registry {
         self.lock().iter().map(|(id, entry)| (*id, entry.clone())).collect()
     }
 
+    /// A relation's entry.
+    pub fn entry(&self, relation: ObjectId) -> Option<RelationEntry> {
+        self.lock().get(&relation).cloned()
+    }
+
     fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<ObjectId, RelationEntry>> {
         self.0.lock().expect("no one panics while holding the registry")
     }

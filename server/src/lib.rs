@@ -4,6 +4,7 @@
 //! - [`session`]: the only place where statements run. Simple query, extended query, HTTP and `thalweg sql` end up here.
 //! - [`pgwire`]: the Postgres protocol, with a row pump of our own over the `pgwire` crate's messages.
 //! - [`http`]: `POST /v1/sql`, stream ingest, health and metrics.
+//! - [`pg_catalog`]: the relations and functions in which a Postgres tells of itself.
 //! - [`encode`]: Arrow values as Postgres text, COPY text, CSV and JSON.
 //! - [`shutdown`]: how everything learns that the process ends.
 
@@ -11,6 +12,7 @@ pub mod cli;
 pub mod config;
 pub mod encode;
 pub mod http;
+pub mod pg_catalog;
 pub mod pgwire;
 pub mod serve;
 pub mod session;

@@ -15,6 +15,7 @@ use tracing::{info, warn};
 
 use crate::config::{Config, given_path};
 use crate::http;
+use crate::pg_catalog::session::Sessions;
 use crate::pgwire::cancel::CancelRegistry;
 use crate::pgwire::listener::{self, Shared};
 use crate::session::notify::Channels;
@@ -86,6 +87,7 @@ impl Server {
             cancel: CancelRegistry::default(),
             channels: Channels::default(),
             shutdown,
+            sessions: Sessions::default(),
             settings,
             startup_timeout: Duration::from_secs(config.startup_timeout_s),
             slots: Arc::new(Semaphore::new(config.max_connections)),

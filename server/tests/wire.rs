@@ -115,7 +115,7 @@ async fn transaction_blocks() {
 }
 
 /// Large enough that it is still running when it is stopped, and never large in memory.
-const ENDLESS: &str = "SELECT count(*) FROM generate_series(1, 100000) a, generate_series(1, 100000) b, generate_series(1, 100000) c WHERE a.value + b.value = c.value * 7";
+const ENDLESS: &str = "SELECT count(*) FROM generate_series(1, 100000) a (x), generate_series(1, 100000) b (x), generate_series(1, 100000) c (x) WHERE a.x + b.x = c.x * 7";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn cancel_stops_the_running_query() {

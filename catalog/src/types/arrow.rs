@@ -35,6 +35,7 @@ impl SqlType {
                 DataType::Decimal128(precision, scale)
             }
             Self::Text | Self::Varchar(_) | Self::Char(_) | Self::Uuid | Self::Json | Self::Jsonb => DataType::Utf8,
+            Self::System(system) => system.arrow(),
             Self::Bytea => DataType::Binary,
             Self::Date => DataType::Date32,
             Self::Time => DataType::Time64(TimeUnit::Microsecond),

@@ -5,7 +5,7 @@
 
 use std::str::FromStr;
 
-use super::{SqlType, TypeError};
+use super::{SqlType, SystemType, TypeError};
 
 impl FromStr for SqlType {
     type Err = TypeError;
@@ -128,6 +128,12 @@ impl Parser<'_> {
         {
             self.tokens = &self.tokens[2..];
         }
+        if let [Token::Quoted(name), rest @ ..] = self.tokens
+            && name == "char"
+        {
+            self.tokens = rest;
+            return Ok(SqlType::System(SystemType::InternalChar));
+        }
         let Some((Token::Word(name), rest)) = self.tokens.split_first() else { return Err(None) };
         self.tokens = rest;
         Ok(match name.as_str() {
@@ -143,7 +149,7 @@ impl Parser<'_> {
             }
             "float" => self.float()?,
             "numeric" | "decimal" | "dec" => SqlType::Numeric(self.numeric_modifier()?),
-            "text" | "string" | "name" => SqlType::Text,
+            "text" | "string" => SqlType::Text,
             "varchar" => SqlType::Varchar(self.length()?),
             "bpchar" => self.length()?.map_or(SqlType::Varchar(None), SqlType::Char),
             "char" | "character" if self.word("varying") => SqlType::Varchar(self.length()?),
@@ -165,7 +171,7 @@ impl Parser<'_> {
             "jsonb" => SqlType::Jsonb,
             "array" => self.array()?,
             "struct" | "row" => SqlType::Struct(self.fields()?),
-            _ => return Err(None),
+            other => SqlType::System(SystemType::named(other).ok_or(None)?),
         })
     }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use arrow_schema::{DataType, Field, TimeUnit};
 
-use super::{PG_TYPE, PG_TYPES, SqlType};
+use super::{PG_TYPE, PG_TYPES, SqlType, SystemType};
 
 /// One of each kind, in the order of [`PG_TYPES`], with what else users write for it.
 fn documented() -> Vec<(SqlType, &'static str)> {
@@ -39,6 +39,7 @@ fn all_types() -> Vec<SqlType> {
     types.extend([SqlType::Numeric(None), SqlType::Numeric(Some((5, -2))), SqlType::Varchar(None), SqlType::Struct(vec![])]);
     let odd_names = ["a b", "Upper", "with \"quote\"", "1st", "", "array", "ünï"];
     types.push(SqlType::Struct(odd_names.iter().map(|name| ((*name).to_owned(), SqlType::Uuid)).collect()));
+    types.extend(SystemType::ALL.map(SqlType::System));
     let arrays: Vec<SqlType> = types.iter().map(|item| SqlType::Array(Box::new(item.clone()))).collect();
     let arrays_of_arrays: Vec<SqlType> = arrays.iter().map(|item| SqlType::Array(Box::new(item.clone()))).collect();
     types.extend(arrays);

@@ -52,6 +52,7 @@ impl fmt::Display for SqlType {
             Self::Uuid => "uuid",
             Self::Json => "json",
             Self::Jsonb => "jsonb",
+            Self::System(system) => system.text(),
             Self::Array(item) => return write!(f, "{item}[]"),
             Self::Struct(fields) => return write_struct(f, fields),
         };

@@ -69,6 +69,7 @@ impl ColumnBuffer {
             SqlType::Double => Values::Float64(Vec::new()),
             SqlType::Numeric(_) => Values::Decimal(Vec::new()),
             SqlType::Interval => Values::Interval(Vec::new()),
+            SqlType::System(system) => return Self::of_type(name, &SqlType::of_arrow(&system.arrow()), nullable),
             SqlType::Array(element) => Values::List { elements: Box::new(Self::of_type("element", element, true)), offsets: vec![0] },
             SqlType::Struct(fields) => Values::Struct(fields.iter().map(|(name, sql_type)| Self::of_type(name, sql_type, true)).collect()),
             _ => Values::Bytes { bytes: Vec::new(), offsets: vec![0] },

@@ -22,6 +22,8 @@ impl Column {
             Kind::Int16(array) => out.extend(array.value(row).to_be_bytes()),
             Kind::Int32(array) => out.extend(array.value(row).to_be_bytes()),
             Kind::Int64(array) => out.extend(array.value(row).to_be_bytes()),
+            // Object ids are 32 bits wide wherever they come from.
+            Kind::ObjectId(array) => out.extend((array.value(row) as u32).to_be_bytes()),
             Kind::Real(array) => out.extend(array.value(row).to_be_bytes()),
             Kind::Double(array) => out.extend(array.value(row).to_be_bytes()),
             Kind::UInt64(array) => write_numeric(out, &array.value(row).to_string(), Scale::Fixed(0)),

@@ -42,6 +42,8 @@ pub(super) enum Kind {
     Int16(Int16Array),
     Int32(Int32Array),
     Int64(Int64Array),
+    /// An object id, of four bytes for clients.
+    ObjectId(Int64Array),
     UInt64(UInt64Array),
     Real(Float32Array),
     Double(Float64Array),
@@ -90,6 +92,7 @@ impl Kind {
             Boolean => Self::Boolean(array.as_boolean().clone()),
             Int8 | UInt8 | Int16 => Self::Int16(as_primitive(array, &Int16)?),
             UInt16 | Int32 => Self::Int32(as_primitive(array, &Int32)?),
+            Int64 if matches!(sql_type, SqlType::System(_)) => Self::ObjectId(as_primitive(array, &Int64)?),
             UInt32 | Int64 => Self::Int64(as_primitive(array, &Int64)?),
             UInt64 => Self::UInt64(array.as_primitive().clone()),
             Float16 | Float32 => Self::Real(as_primitive(array, &Float32)?),

@@ -16,6 +16,7 @@ impl Column {
             Kind::Boolean(array) => out.push(if array.value(row) { b't' } else { b'f' }),
             Kind::Int16(array) => write_display(out, array.value(row)),
             Kind::Int32(array) => write_display(out, array.value(row)),
+            Kind::ObjectId(array) => write_display(out, array.value(row)),
             Kind::Int64(array) => write_display(out, array.value(row)),
             Kind::UInt64(array) => write_display(out, array.value(row)),
             Kind::Real(array) => write_real(out, array.value(row), self.extra_float_digits),

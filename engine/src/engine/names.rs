@@ -3,6 +3,9 @@
 use std::sync::Arc;
 
 use catalog::{Definition, Object, Snapshot};
+use datafusion::common::ScalarValue;
+use datafusion::datasource::TableProvider;
+use datafusion::logical_expr::ScalarUDF;
 use datafusion::sql::sqlparser::ast::VisitMut;
 
 use super::{Core, system};
@@ -10,6 +13,7 @@ use crate::Result;
 use crate::plan::inline::{SqlFunction, inline_in};
 use crate::plan::parse::parse_query;
 use crate::plan::relation::{Relation, RelationProvider};
+use crate::plan::system::{SYSTEM_SCHEMAS, SystemSchemas, SystemUdf, provider};
 use crate::sequencer::relation::schema_of;
 
 /// The catalog as one statement sees it.
@@ -18,6 +22,8 @@ pub struct Names<'a> {
     pub core: &'a Core,
     /// The version looked at.
     pub catalog: Arc<Snapshot>,
+    /// `pg_catalog` and its like, where the statement's session has them.
+    pub system: Option<Arc<dyn SystemSchemas>>,
     /// Read materialized views by running their queries: a transaction with own writes must see them in its views.
     pub expand_views: bool,
 }
@@ -25,7 +31,7 @@ pub struct Names<'a> {
 impl<'a> Names<'a> {
     /// The newest catalog.
     pub fn new(core: &'a Core) -> Self {
-        Self { core, catalog: core.catalog(), expand_views: false }
+        Self { core, catalog: core.catalog(), system: SYSTEM_SCHEMAS.try_with(Arc::clone).ok(), expand_views: false }
     }
 
     /// Puts the bodies of SQL functions in the place of their calls.
@@ -50,6 +56,9 @@ impl<'a> Names<'a> {
 
 impl RelationProvider for Names<'_> {
     fn resolve(&self, schema: Option<&str>, name: &str) -> Option<Relation> {
+        if let Some(rows) = self.system.as_ref().and_then(|system| system.relation(&self.catalog, schema, name)) {
+            return Some(Relation::Rows(provider(rows)));
+        }
         let Some(object) = self.catalog.resolve(schema, name) else {
             return system::relation(self.core, schema, name).map(Relation::Rows);
         };
@@ -59,6 +68,15 @@ impl RelationProvider for Names<'_> {
             Definition::Sink { .. } | Definition::Function { .. } => None,
             _ => Some(Relation::Stored { id: object.id, schema: schema_of(object), append_only: self.core.is_append_only(object) }),
         }
+    }
+
+    fn function(&self, name: &str) -> Option<Arc<ScalarUDF>> {
+        let function = self.system.as_ref()?.function(&self.catalog, name)?;
+        Some(SystemUdf::udf(function))
+    }
+
+    fn table_function(&self, name: &str, arguments: &[ScalarValue]) -> Option<Arc<dyn TableProvider>> {
+        self.system.as_ref()?.table_function(name, arguments.len()).map(provider)
     }
 }
 

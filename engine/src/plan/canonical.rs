@@ -19,6 +19,7 @@ use datafusion::logical_expr::{
 };
 
 use super::relation::external;
+use super::system::{SystemUdf, refused_in_view};
 use crate::Error;
 
 /// What a plan is made for.
@@ -107,6 +108,9 @@ fn refuse_volatile(plan: &LogicalPlan) -> DataFusionResult<()> {
 fn refuse_volatile_call(expression: &Expr) -> DataFusionResult<TreeNodeRecursion> {
     if let Expr::ScalarFunction(call) = expression {
         let name = call.func.name();
+        if call.func.inner().downcast_ref::<SystemUdf>().is_some() || is_of_session(name) {
+            return Err(external(refused_in_view(&format!("function {name}()"))));
+        }
         if is_clock(name) {
             let error = Error::unsupported(
                 format!("{name}() in a materialized view is not supported"),
@@ -123,6 +127,11 @@ fn refuse_volatile_call(expression: &Expr) -> DataFusionResult<TreeNodeRecursion
         }
     }
     Ok(TreeNodeRecursion::Continue)
+}
+
+/// What another session would get another value from.
+fn is_of_session(name: &str) -> bool {
+    matches!(name, "current_setting" | "set_config" | "pg_backend_pid")
 }
 
 fn is_clock(name: &str) -> bool {

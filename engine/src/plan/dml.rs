@@ -65,7 +65,7 @@ impl Planner<'_> {
             None => None,
         };
         let state = self.state();
-        let names = Names::new(&state, self.provider());
+        let names = Names::new(&state, self.provider(), Purpose::Read);
         let source = match &source {
             Some(source) => self.ours(names.plan(source))?,
             None => self.ours(datafusion::logical_expr::LogicalPlanBuilder::empty(true).build())?,
@@ -101,7 +101,7 @@ impl Planner<'_> {
         let query = rows_of(&target, &update.target, alias, &update.from, update.predicate.as_ref());
         let query = with_new_values(query, &target, alias, &assigned);
         let state = self.state();
-        let plan = self.ours(Names::new(&state, self.provider()).plan(&query))?;
+        let plan = self.ours(Names::new(&state, self.provider(), Purpose::Read).plan(&query))?;
         let n_columns = target.fields().len();
         let old = (0..n_columns).map(|index| assign(&plan, index, target.field(index)).map(|value| named(value, format!("old_{index}"))));
         let new = (0..n_columns)
@@ -163,7 +163,7 @@ impl Planner<'_> {
 
     fn assigned_expressions(&self, query: &ast::Query, schema: &SchemaRef) -> Result<RowExpressions> {
         let state = self.state();
-        let plan = self.ours(Names::new(&state, self.provider()).plan(query))?;
+        let plan = self.ours(Names::new(&state, self.provider(), Purpose::Read).plan(query))?;
         let values = (0..schema.fields().len()).map(|index| assign(&plan, index, schema.field(index))).collect::<Result<Vec<_>>>()?;
         let plan = self.ours(Projection::try_new(values, plan.into()).map(LogicalPlan::Projection))?;
         self.rows_only(plan, "ON CONFLICT")
@@ -171,7 +171,7 @@ impl Planner<'_> {
 
     fn row_expressions(&self, query: &ast::Query, clause: &str) -> Result<RowExpressions> {
         let state = self.state();
-        let plan = self.ours(Names::new(&state, self.provider()).plan(query))?;
+        let plan = self.ours(Names::new(&state, self.provider(), Purpose::Read).plan(query))?;
         self.rows_only(plan, clause)
     }
 

@@ -6,6 +6,7 @@
 pub mod arithmetic;
 mod array_query;
 pub(crate) mod assignment;
+mod beside_wildcards;
 pub mod canonical;
 pub mod coercion;
 mod copies;
@@ -31,14 +32,17 @@ pub mod operators;
 mod orders;
 pub mod parameters;
 pub mod parse;
+mod pg_syntax;
 pub mod query;
 mod recompute;
+mod references;
 pub mod relation;
 pub mod session;
 pub mod sharing;
 mod sorted;
 pub mod statement;
 mod subquery;
+pub mod system;
 #[cfg(test)]
 mod tests;
 pub mod windows;

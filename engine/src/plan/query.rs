@@ -18,11 +18,13 @@ use datafusion::physical_plan::{ExecutionPlan, execute_stream};
 use datafusion::sql::sqlparser::ast;
 
 use super::Plan;
+use super::beside_wildcards::told_apart;
 use super::canonical::{Purpose, canonical, client_types};
 use super::failure::{SourceText, from_datafusion};
 use super::lower::Lowering;
 use super::parameters::Inference;
 use super::recompute::yielding;
+use super::references::named_references;
 use super::relation::{Names, RelationProvider, RelationSource, rename};
 use super::session::Session;
 use super::statement::Parsed;
@@ -86,8 +88,14 @@ impl<'a> Planner<'a> {
 
     fn plan(&self, query: &ast::Query, columns: &[String], purpose: Purpose) -> Result<PlannedQuery> {
         let state = self.session.at(self.now_us);
-        let names = Names::new(&state, self.relations);
-        let planned = names.plan(query).and_then(|plan| rename(plan, columns));
+        let names = Names::new(&state, self.relations, purpose);
+        let function = |name: &str| self.relations.function(name);
+        let mut query = query.clone();
+        if purpose == Purpose::Read {
+            told_apart(&mut query);
+        }
+        let planned = names.plan(&query).and_then(|plan| named_references(plan, &function));
+        let planned = planned.and_then(|plan| rename(plan, columns));
         self.finish(planned.map_err(|error| from_datafusion(error, self.text.as_ref()))?, state.clone(), purpose)
     }
 

@@ -12,7 +12,7 @@ use arrow::datatypes::{DataType, FieldRef, SchemaRef};
 use catalog::ObjectId;
 use datafusion::catalog::cte_worktable::CteWorkTable;
 use datafusion::common::config::ConfigOptions;
-use datafusion::common::{DFSchemaRef, DataFusionError, Result as DataFusionResult, TableReference};
+use datafusion::common::{DFSchemaRef, DataFusionError, Result as DataFusionResult, ScalarValue, TableReference};
 use datafusion::datasource::{TableProvider, provider_as_source};
 use datafusion::execution::session_state::SessionState;
 use datafusion::logical_expr::planner::{ContextProvider, ExprPlanner, RelationPlanner, TypePlanner};
@@ -24,9 +24,11 @@ use datafusion::sql::sqlparser::ast;
 
 use crate::Error;
 use crate::error::sqlstate;
+use crate::plan::canonical::Purpose;
 use crate::plan::meaning::for_planner;
 use crate::plan::names;
 use crate::plan::statement::Name;
+use crate::plan::system::refused_in_view;
 
 /// Views inside views at most.
 pub const MAX_VIEW_DEPTH: usize = 32;
@@ -35,6 +37,16 @@ pub const MAX_VIEW_DEPTH: usize = 32;
 pub trait RelationProvider: Send + Sync {
     /// The relation of this name; without a schema, as the search path finds it.
     fn resolve(&self, schema: Option<&str>, name: &str) -> Option<Relation>;
+
+    /// A function of the system's schemas.
+    fn function(&self, _name: &str) -> Option<Arc<ScalarUDF>> {
+        None
+    }
+
+    /// The rows of a function of the system's schemas in FROM.
+    fn table_function(&self, _name: &str, _arguments: &[ScalarValue]) -> Option<Arc<dyn TableProvider>> {
+        None
+    }
 }
 
 /// What a name in FROM stands for.
@@ -96,13 +108,14 @@ impl TableSource for ViewSource {
 pub(crate) struct Names<'a> {
     state: &'a SessionState,
     relations: &'a dyn RelationProvider,
+    purpose: Purpose,
     type_planner: Option<Arc<dyn TypePlanner>>,
     views: RefCell<HashMap<Name, Arc<ViewSource>>>,
 }
 
 impl<'a> Names<'a> {
-    pub(crate) fn new(state: &'a SessionState, relations: &'a dyn RelationProvider) -> Self {
-        Self { state, relations, type_planner: Some(super::session::type_planner()), views: RefCell::default() }
+    pub(crate) fn new(state: &'a SessionState, relations: &'a dyn RelationProvider, purpose: Purpose) -> Self {
+        Self { state, relations, purpose, type_planner: Some(super::session::type_planner()), views: RefCell::default() }
     }
 
     /// The logical plan of a query, as SQL says it: neither canonical nor optimised.
@@ -171,6 +184,15 @@ pub(crate) fn simplifier(state: &SessionState, schema: DFSchemaRef) -> ExprSimpl
     ExprSimplifier::new(context)
 }
 
+/// The functions in FROM take eight-byte integers alone.
+fn as_wide_integer(argument: Expr) -> Expr {
+    match argument {
+        Expr::Literal(ScalarValue::Int16(number), metadata) => Expr::Literal(ScalarValue::Int64(number.map(i64::from)), metadata),
+        Expr::Literal(ScalarValue::Int32(number), metadata) => Expr::Literal(ScalarValue::Int64(number.map(i64::from)), metadata),
+        other => other,
+    }
+}
+
 /// An error of ours on its way through DataFusion.
 pub(crate) fn external(error: Error) -> DataFusionError {
     DataFusionError::External(Box::new(error))
@@ -181,6 +203,9 @@ impl ContextProvider for Names<'_> {
         match self.relations.resolve(name.schema(), name.table()) {
             Some(Relation::Stored { id, schema, append_only }) => Ok(Arc::new(RelationSource { id, append_only, schema })),
             Some(Relation::View { .. }) => self.view(&name),
+            Some(Relation::Rows(_)) if self.purpose == Purpose::View => {
+                Err(external(refused_in_view(&format!("system relation \"{}\"", name.table()))))
+            }
             Some(Relation::Rows(provider)) => Ok(provider_as_source(provider)),
             None => {
                 let shown = match name.schema() {
@@ -193,17 +218,22 @@ impl ContextProvider for Names<'_> {
     }
 
     fn get_table_function_source(&self, name: &str, args: Vec<Expr>) -> DataFusionResult<Arc<dyn TableSource>> {
-        let function = self
-            .state
-            .table_functions()
-            .get(name)
-            .ok_or_else(|| external(Error::new(sqlstate::UNDEFINED_FUNCTION, format!("function {name} does not exist"))))?;
         let schema = datafusion::common::DFSchema::empty();
         let simplifier = simplifier(self.state, Arc::new(datafusion::common::DFSchema::empty()));
         let args = args
             .into_iter()
             .map(|argument| simplifier.simplify(simplifier.coerce(argument, &schema)?))
             .collect::<DataFusionResult<Vec<_>>>()?;
+        let args: Vec<Expr> = args.into_iter().map(as_wide_integer).collect();
+        let literals: Vec<ScalarValue> = args.iter().filter_map(|argument| argument.as_literal().cloned()).collect();
+        if let Some(provider) = self.relations.table_function(name, &literals) {
+            return Ok(provider_as_source(provider));
+        }
+        let function = self
+            .state
+            .table_functions()
+            .get(name)
+            .ok_or_else(|| external(Error::new(sqlstate::UNDEFINED_FUNCTION, format!("function {name} does not exist"))))?;
         let arguments = datafusion::catalog::TableFunctionArgs::new(&args, self.state);
         Ok(provider_as_source(function.create_table_provider_with_args(arguments)?))
     }
@@ -225,7 +255,7 @@ impl ContextProvider for Names<'_> {
     }
 
     fn get_function_meta(&self, name: &str) -> Option<Arc<ScalarUDF>> {
-        self.state.scalar_functions().get(name).cloned()
+        self.state.scalar_functions().get(name).cloned().or_else(|| self.relations.function(name))
     }
 
     fn get_higher_order_meta(&self, name: &str) -> Option<Arc<HigherOrderUDF>> {

@@ -308,6 +308,11 @@ impl Input {
 }
 
 impl Output {
+    /// Where the client is.
+    pub(super) fn client(&self) -> Option<std::net::SocketAddr> {
+        self.writer.peer_addr().ok()
+    }
+
     /// Adds a message; the next flush sends it.
     pub fn put(&mut self, message: &PgWireBackendMessage) -> Result<(), Fault> {
         message.encode(&mut self.buffer).map_err(|error| Fault::Statement(Error::internal(format!("cannot encode a message: {error}"))))

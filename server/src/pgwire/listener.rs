@@ -12,6 +12,7 @@ use tracing::{debug, warn};
 
 use super::cancel::CancelRegistry;
 use super::connection::Connection;
+use crate::pg_catalog::session::Sessions;
 use crate::session::notify::Channels;
 use crate::session::settings::Settings;
 use crate::shutdown::Shutdown;
@@ -32,6 +33,8 @@ pub struct Shared {
     pub channels: Channels,
     /// The end of the server.
     pub shutdown: Shutdown,
+    /// Who is connected.
+    pub sessions: Sessions,
     /// Settings a session starts with.
     pub settings: Settings,
     /// From accept to ready.

@@ -12,6 +12,7 @@ use super::cancel::Registration;
 use super::connection::{Fault, Input, Output};
 use super::listener::Shared;
 use super::messages::{notice_response, ready_for_query};
+use crate::pg_catalog::session::SessionInfo;
 use crate::session::settings::Settings;
 use crate::session::{Session, Status};
 
@@ -59,8 +60,9 @@ pub async fn greet(
     }
     output.put_infallible(&ready_for_query(Status::Idle));
     output.flush().await?;
+    let info = SessionInfo { process_id: registration.process_id, client: output.client(), ..SessionInfo::default() };
     let session = Session::new(shared.engine.clone(), shared.queries.clone(), settings, shared.channels.clone());
-    let session = session.with_process_id(registration.process_id);
+    let session = session.with_process_id(registration.process_id).listed(shared.sessions.list(info));
     Ok(Some((session, registration)))
 }
 

@@ -4,6 +4,7 @@
 //! Guaranteed: whatever the bytes are, the answer is a text or an error (`22P03`, `22021`), and no byte is read twice or past
 //! the end.
 
+use arrow::datatypes::DataType;
 use catalog::SqlType;
 use engine::decode::text::uuid_text;
 use engine::error::sqlstate;
@@ -101,6 +102,11 @@ fn read(reader: &mut Reader<'_>, sql_type: &SqlType) -> Result<Option<String>> {
         Interval => read_interval(reader),
         Uuid => reader.take().map(uuid_text),
         Array(item) => read_array(reader, item.innermost())?,
+        System(system) => match system.arrow() {
+            DataType::Utf8 => Some(text_value(reader.rest())?),
+            DataType::Int64 => reader.take().map(|bytes| u32::from_be_bytes(bytes).to_string()),
+            _ => return Err(Error::unsupported("a vector in binary format is not supported as a value", "send it as text")),
+        },
         Struct(_) => return Err(Error::unsupported("a record in binary format is not supported as a value", "send it as text")),
     })
 }

@@ -30,6 +30,7 @@ use engine::error::sqlstate;
 use engine::functions::session::BACKEND_PID;
 use engine::functions::settings::{SETTINGS, SessionSettings};
 use engine::plan::statement::{CopyFormat, CopyIn, CopyKind, CopySource, Discard, Name, Parsed, Statement, Subscribe};
+use engine::plan::system::{SYSTEM_SCHEMAS, SystemSchemas};
 use engine::{Engine, Error, Result};
 use tokio::runtime::Handle;
 
@@ -42,6 +43,8 @@ use self::settings::{Settings, SharedSettings};
 use self::transaction::{Block, Lent};
 use crate::encode::column::Style;
 use crate::encode::formats::Formats;
+use crate::pg_catalog::PgCatalog;
+use crate::pg_catalog::session::{Listed, SessionFacts};
 
 pub use self::transaction::Status;
 
@@ -64,6 +67,7 @@ pub struct Session {
     pending: Pending,
     /// Views that a LISTEN of the transaction will follow.
     followed: Mutex<HashMap<String, Subscription>>,
+    listed: Option<Listed>,
 }
 
 /// What a statement answers with.
@@ -137,6 +141,7 @@ impl Session {
             ear: Ear::new(channels),
             pending: Vec::new(),
             followed: Mutex::default(),
+            listed: None,
         }
     }
 
@@ -183,6 +188,11 @@ impl Session {
         self.settings.lock()
     }
 
+    /// As one of the server's sessions, which all see each other in `pg_stat_activity`.
+    pub fn listed(self, listed: Listed) -> Self {
+        Self { listed: Some(listed), ..self }
+    }
+
     /// The statements of a message. An error in any of them is the whole message's.
     pub async fn parse(&self, sql: &str) -> Result<Vec<Parsed>> {
         let mut statements = if sql.len() <= PARSED_HERE_BYTES {
@@ -225,12 +235,33 @@ impl Session {
             Statement::Execute(execute) => Some(self.executed(execute)?),
             _ => None,
         };
+        self.tell_others(executed.as_ref().unwrap_or(parsed));
         if let Some(parsed) = &executed {
             self.check_block(&parsed.statement)?;
             // Its place would be one in the text of PREPARE, which is not the text the client has just sent.
             return Box::pin(self.dispatch(parsed)).await.map_err(|error| Error { position: None, ..error });
         }
         Box::pin(self.dispatch(parsed)).await.map_err(|error| moved(error, parsed.offset))
+    }
+
+    /// What the other sessions see of this one in `pg_stat_activity`.
+    fn tell_others(&self, parsed: &Parsed) {
+        let Some(listed) = &self.listed else { return };
+        let application_name = self.settings().get("application_name").unwrap_or_default().to_owned();
+        listed.update(|info| {
+            info.application_name = application_name;
+            info.statement = parsed.text.clone();
+        });
+    }
+
+    /// What `pg_catalog` knows of this session and the others.
+    fn facts(&self) -> Arc<SessionFacts> {
+        Arc::new(SessionFacts {
+            process_id: self.process_id,
+            settings: self.settings().clone(),
+            sessions: self.listed.as_ref().map(Listed::all).unwrap_or_default(),
+            server_since_us: self.listed.as_ref().map_or(0, Listed::server_since_us),
+        })
     }
 
     /// Boxed by its callers: what some statements keep while they wait is large.
@@ -292,7 +323,9 @@ impl Session {
         F: Future<Output = Result<T>> + Send + 'static,
     {
         let settings: Arc<dyn SessionSettings> = self.settings.clone();
-        Running::spawn(&self.queries, BACKEND_PID.scope(self.process_id, SETTINGS.scope(settings, work))).finish().await?
+        let system: Arc<dyn SystemSchemas> = Arc::new(PgCatalog::new(self.engine.clone(), self.facts()));
+        let work = BACKEND_PID.scope(self.process_id, SETTINGS.scope(settings, SYSTEM_SCHEMAS.scope(system, work)));
+        Running::spawn(&self.queries, work).finish().await?
     }
 
     async fn query(&mut self, parsed: &Parsed) -> Result<Outcome> {

@@ -117,6 +117,20 @@ const fn setting(name: &'static str, default: &'static str, accepts: Accepts, re
     Setting { name, default, accepts, reported, description }
 }
 
+/// A setting as `pg_settings` tells it.
+pub struct Told<'a> {
+    /// Its name.
+    pub name: &'static str,
+    /// Its value in the session.
+    pub value: &'a str,
+    /// Its value before anybody sets it.
+    pub default: &'static str,
+    /// What it does.
+    pub description: &'static str,
+    /// It cannot be set.
+    pub is_read_only: bool,
+}
+
 /// A session's settings: the defaults, what SET changed, and what SET LOCAL changed until the block ends. A name with a dot is
 /// an application's own, as in Postgres, and takes any text.
 #[derive(Debug, Clone, Default)]
@@ -242,6 +256,17 @@ impl Settings {
             Ok("warning") => severity != "NOTICE",
             _ => true,
         }
+    }
+
+    /// Every setting with its value, for `pg_settings`.
+    pub fn all(&self) -> impl Iterator<Item = Told<'_>> {
+        TABLE.iter().map(|setting| Told {
+            name: setting.name,
+            value: self.value(setting),
+            default: setting.default,
+            description: setting.description,
+            is_read_only: matches!(setting.accepts, Accepts::ReadOnly),
+        })
     }
 
     /// What ParameterStatus tells.

@@ -10,7 +10,7 @@ use crate::plan::names::fold;
 use crate::plan::parse::types::sql_type;
 
 /// Stands between a name and the number that tells it from its likes: a control character, which no one types.
-const REPEATED: char = '\u{1}';
+pub(in crate::plan) const REPEATED: char = '\u{1}';
 
 /// The name as a client sees it.
 pub(in crate::plan) fn shown(name: &str) -> &str {

@@ -9,13 +9,14 @@ use std::ops::ControlFlow;
 use datafusion::sql::sqlparser::ast::{self, BinaryOperator, Expr, Query, Select, TableFactor, VisitMut, VisitorMut};
 
 use super::normalise::{call, is_named, plain_arguments, take};
+use super::pg_syntax;
 
 mod calls;
 mod columns;
 mod literals;
 mod rows;
 
-pub(super) use columns::shown;
+pub(super) use columns::{REPEATED, shown};
 pub(super) use literals::read_as;
 
 /// Rewrites a query or an expression for the planner.
@@ -39,6 +40,7 @@ impl VisitorMut for Meaning {
         columns::name_items(&mut select.projection);
         rows::expand_items(&mut select.projection);
         rows::plain_grouping(select);
+        pg_syntax::rewrite_system_columns(select);
         literals::mark_in_select(select);
         ControlFlow::Continue(())
     }
@@ -50,6 +52,11 @@ impl VisitorMut for Meaning {
         ControlFlow::Continue(())
     }
 
+    fn post_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<Self::Break> {
+        pg_syntax::rewrite_factor(factor);
+        ControlFlow::Continue(())
+    }
+
     fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<Self::Break> {
         if let Expr::Function(function) = expr {
             literals::mark_in_call(function);
@@ -58,6 +65,7 @@ impl VisitorMut for Meaning {
     }
 
     fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<Self::Break> {
+        pg_syntax::rewrite_expr(expr);
         if !literals::rewrite(expr) {
             rewrite_expr(expr);
         }

@@ -1,8 +1,9 @@
 //! Declared types: Postgres's names, and those of Flink and RisingWave for the same (`STRING`, `ARRAY<INT>`, `ROW(a INT)`).
 
 use catalog::SqlType;
+use catalog::types::SystemType;
 use datafusion::sql::sqlparser::ast::{
-    ArrayElemTypeDef, CharacterLength, DataType, ExactNumberInfo, StructBracketKind, StructField, TimezoneInfo,
+    ArrayElemTypeDef, CharacterLength, DataType, ExactNumberInfo, Ident, ObjectName, StructBracketKind, StructField, TimezoneInfo,
 };
 use datafusion::sql::sqlparser::tokenizer::Token;
 
@@ -223,8 +224,16 @@ pub fn data_type(sql_type: &SqlType) -> DataType {
         SqlType::Uuid => DataType::Uuid,
         SqlType::Json => DataType::JSON,
         SqlType::Jsonb => DataType::JSONB,
+        SqlType::System(system) => DataType::Custom(ObjectName::from(vec![system_name(*system)]), vec![]),
         SqlType::Array(element) => DataType::Array(ArrayElemTypeDef::SquareBracket(Box::new(data_type(element)), None)),
         SqlType::Struct(fields) => DataType::Struct(fields.iter().map(struct_field).collect(), StructBracketKind::AngleBrackets),
+    }
+}
+
+fn system_name(system: SystemType) -> Ident {
+    match system {
+        SystemType::InternalChar => names::quoted(system.pg().name),
+        _ => Ident::new(system.text()),
     }
 }
 

@@ -1,0 +1,276 @@
+//! What drivers and tools write that only Postgres understands, as what the planner does: names qualified by `pg_catalog`,
+//! `OPERATOR(pg_catalog.~)`, `COLLATE pg_catalog.default`, casts to types of the system catalog,
+//! `= ANY('{a,b}')`, functions in FROM, and the system column `tableoid`.
+//!
+//! Part of the pass of [`super::meaning`].
+
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+
+use catalog::SqlType;
+use catalog::types::SystemType;
+use datafusion::sql::sqlparser::ast::{
+    self, AccessExpr, BinaryOperator, CastKind, DataType, Expr, FunctionArg, FunctionArgExpr, ObjectName, Select, SelectItem, SetExpr,
+    TableAlias, TableAliasColumnDef, TableFactor, Value, Visit, VisitMut, Visitor, VisitorMut,
+};
+
+use super::meaning::read_as;
+use super::names;
+use super::normalise::{call, plain_arguments, take};
+use super::parse::parse_query;
+use super::parse::types::data_type;
+
+/// The schemas whose functions are called with their name.
+const SYSTEM_SCHEMAS: [&str; 2] = ["pg_catalog", "information_schema"];
+
+/// The function that casts to the types of the system catalog.
+pub const CAST: &str = "pg_cast";
+
+/// Functions in FROM that are relations already.
+const TABLE_FUNCTIONS: [&str; 9] =
+    ["generate_series", "range", "pg_get_keywords", "pg_show_all_settings", "tumble", "hop", "cumulate", "session", "unnest"];
+
+/// Rewrites one expression, whose parts are rewritten already.
+pub(super) fn rewrite_expr(expr: &mut Expr) {
+    match expr {
+        Expr::Function(function) => {
+            unqualify(&mut function.name);
+            rewrite_call(expr);
+        }
+        Expr::BinaryOp { op, .. } => rewrite_operator(op),
+        Expr::Collate { collation, .. } if is_byte_order(collation) => {
+            let Expr::Collate { expr: inner, .. } = take(expr) else { unreachable!("matched above") };
+            *expr = *inner;
+        }
+        Expr::Cast { .. } => rewrite_cast(expr),
+        // `a.b[1]` begins with a name, `(f(x)).b` with a value.
+        Expr::CompoundFieldAccess { root, access_chain } if !matches!(root.as_ref(), Expr::Identifier(_)) => {
+            for access in access_chain {
+                if let AccessExpr::Dot(field) = access
+                    && let Expr::Identifier(name) = field
+                {
+                    *field = Expr::value(Value::SingleQuotedString(names::fold(name)));
+                }
+            }
+        }
+        Expr::AnyOp { right, .. } | Expr::AllOp { right, .. } => {
+            let literal = match right.as_ref() {
+                Expr::Nested(inner) => text_literal(inner),
+                other => text_literal(other),
+            };
+            if let Some(text) = literal {
+                **right = read_as(&text, &SqlType::Array(Box::new(SqlType::Text)));
+            }
+        }
+        _ => {}
+    }
+}
+
+/// `pg_catalog.f` is `f`.
+fn unqualify(name: &mut ObjectName) {
+    if let [schema, _] = name.0.as_slice()
+        && schema.as_ident().is_some_and(|schema| SYSTEM_SCHEMAS.contains(&names::fold(schema).as_str()))
+    {
+        name.0.remove(0);
+    }
+}
+
+fn rewrite_call(expr: &mut Expr) {
+    let Expr::Function(function) = expr else { return };
+    let [part] = function.name.0.as_slice() else { return };
+    let Some(name) = part.as_ident().map(names::fold) else { return };
+    match name.as_str() {
+        // Sets in the select list are lists there, taken apart.
+        "generate_subscripts" | "_pg_expandarray" => {
+            if let Some(arguments) = plain_arguments(function) {
+                let list = call(&format!("{name}_list"), arguments.into_iter().cloned());
+                *expr = call("unnest", [list]);
+            }
+        }
+        _ => {}
+    }
+}
+
+/// `OPERATOR(pg_catalog.~)` and the operators behind LIKE.
+fn rewrite_operator(operator: &mut BinaryOperator) {
+    let BinaryOperator::PGCustomBinaryOperator(parts) = operator else { return };
+    let known = match parts.last().map(String::as_str) {
+        Some("=") => BinaryOperator::Eq,
+        Some("<>") => BinaryOperator::NotEq,
+        Some("<") => BinaryOperator::Lt,
+        Some("<=") => BinaryOperator::LtEq,
+        Some(">") => BinaryOperator::Gt,
+        Some(">=") => BinaryOperator::GtEq,
+        Some("~") => BinaryOperator::PGRegexMatch,
+        Some("~*") => BinaryOperator::PGRegexIMatch,
+        Some("!~") => BinaryOperator::PGRegexNotMatch,
+        Some("!~*") => BinaryOperator::PGRegexNotIMatch,
+        Some("~~") => BinaryOperator::PGLikeMatch,
+        Some("~~*") => BinaryOperator::PGILikeMatch,
+        Some("!~~") => BinaryOperator::PGNotLikeMatch,
+        Some("!~~*") => BinaryOperator::PGNotILikeMatch,
+        Some("+") => BinaryOperator::Plus,
+        Some("-") => BinaryOperator::Minus,
+        Some("*") => BinaryOperator::Multiply,
+        Some("/") => BinaryOperator::Divide,
+        Some("||") => BinaryOperator::StringConcat,
+        _ => return,
+    };
+    *operator = known;
+}
+
+/// Text is compared byte by byte: that is all these say.
+fn is_byte_order(collation: &ObjectName) -> bool {
+    let last = collation.0.last().and_then(|part| part.as_ident());
+    last.is_some_and(|name| matches!(name.value.to_ascii_lowercase().as_str(), "default" | "c" | "posix" | "ucs_basic"))
+}
+
+fn rewrite_cast(expr: &mut Expr) {
+    let Expr::Cast { kind: CastKind::Cast | CastKind::DoubleColon, expr: inner, data_type: target, .. } = expr else { return };
+    let Some(sql_type) = system_or_qualified(target) else { return };
+    match sql_type.innermost() {
+        SqlType::System(SystemType::Name) => *target = data_type(&text_of(&sql_type)),
+        SqlType::System(_) => {
+            let name = Expr::value(Value::SingleQuotedString(sql_type.to_string()));
+            *expr = call(CAST, [take(inner), name]);
+        }
+        _ => *target = data_type(&sql_type),
+    }
+}
+
+fn text_of(sql_type: &SqlType) -> SqlType {
+    match sql_type {
+        SqlType::Array(item) => SqlType::Array(Box::new(text_of(item))),
+        _ => SqlType::Text,
+    }
+}
+
+/// A type that is the system catalog's own, or qualified by its schema.
+fn system_or_qualified(declared: &DataType) -> Option<SqlType> {
+    match declared {
+        DataType::Regclass => Some(SqlType::System(SystemType::RegClass)),
+        DataType::Custom(name, modifiers) => {
+            let modifiers = if modifiers.is_empty() { String::new() } else { format!("({})", modifiers.join(",")) };
+            format!("{name}{modifiers}").parse().ok()
+        }
+        DataType::Array(ast::ArrayElemTypeDef::SquareBracket(element, _)) => Some(SqlType::Array(Box::new(system_or_qualified(element)?))),
+        _ => None,
+    }
+}
+
+fn text_literal(expr: &Expr) -> Option<String> {
+    match expr {
+        Expr::Value(ast::ValueWithSpan { value: Value::SingleQuotedString(text), .. }) => Some(text.clone()),
+        _ => None,
+    }
+}
+
+/// Rewrites a function in FROM into what the planner has for it.
+pub(super) fn rewrite_factor(factor: &mut TableFactor) {
+    let (name, args, alias) = match factor {
+        TableFactor::Table { name, args: Some(args), alias, .. } => (name, &mut args.args, alias),
+        TableFactor::Function { name, args, alias, .. } => (name, args, alias),
+        _ => return,
+    };
+    unqualify(name);
+    let [part] = name.0.as_slice() else { return };
+    let Some(function) = part.as_ident().map(names::fold) else { return };
+    let arguments: Option<Vec<Expr>> = args
+        .iter()
+        .map(|argument| match argument {
+            FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)) => Some(expr.clone()),
+            _ => None,
+        })
+        .collect();
+    let Some(arguments) = arguments else { return };
+    match function.as_str() {
+        "unnest" => {
+            let mut alias = alias.take();
+            if let Some(alias) = &mut alias
+                && alias.columns.is_empty()
+                && arguments.len() == 1
+            {
+                alias.columns = vec![TableAliasColumnDef::from_name(alias.name.value.as_str())];
+            }
+            *factor =
+                TableFactor::UNNEST { alias, array_exprs: arguments, with_offset: false, with_offset_alias: None, with_ordinality: false };
+        }
+        "generate_series" if arguments.iter().any(is_computed) => {
+            *factor = derived(call("unnest", [call("generate_series", arguments)]), &function, alias.take());
+        }
+        "generate_subscripts" => {
+            *factor = derived(call("unnest", [call("generate_subscripts_list", arguments)]), &function, alias.take());
+        }
+        "generate_series" => {
+            if let Some(alias) = alias
+                && alias.columns.is_empty()
+            {
+                alias.columns = vec![TableAliasColumnDef::from_name(alias.name.value.as_str())];
+            }
+        }
+        known if TABLE_FUNCTIONS.contains(&known) => {}
+        _ => *factor = derived(call(&function, arguments), &function, alias.take()),
+    }
+}
+
+/// Whether an argument is more than a constant: the planner takes constants alone for a function in FROM.
+fn is_computed(expr: &Expr) -> bool {
+    struct Columns;
+    impl Visitor for Columns {
+        type Break = ();
+
+        fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<()> {
+            match expr {
+                Expr::Identifier(_) | Expr::CompoundIdentifier(_) | Expr::Subquery(_) => ControlFlow::Break(()),
+                _ => ControlFlow::Continue(()),
+            }
+        }
+    }
+    Visit::visit(expr, &mut Columns).is_break()
+}
+
+/// `(SELECT value AS name) AS alias`.
+fn derived(value: Expr, function: &str, alias: Option<TableAlias>) -> TableFactor {
+    let alias = alias.unwrap_or_else(|| TableAlias { explicit: true, name: names::quoted(function), columns: vec![], at: None });
+    let mut query = parse_query("SELECT 1").expect("our own text is a query");
+    if let SetExpr::Select(select) = query.body.as_mut() {
+        select.projection = vec![SelectItem::ExprWithAlias { expr: value, alias: alias.name.clone() }];
+    }
+    TableFactor::Derived { lateral: false, subquery: query, alias: Some(alias), sample: None }
+}
+
+/// `c.tableoid`, where `c` is a relation of `pg_catalog`, is that relation's id.
+pub(super) fn rewrite_system_columns(select: &mut Select) {
+    let mut relations = BTreeMap::new();
+    let factors = select.from.iter().flat_map(|from| std::iter::once(&from.relation).chain(from.joins.iter().map(|join| &join.relation)));
+    for (name, alias) in factors.filter_map(names::plain_relation) {
+        let Ok(found) = names::name(name) else { continue };
+        if found.name.starts_with("pg_") && found.schema.as_deref().is_none_or(|schema| schema == "pg_catalog") {
+            let known_as = alias.map_or_else(|| found.name.clone(), |alias| names::fold(&alias.name));
+            relations.insert(known_as, found.name);
+        }
+    }
+    if !relations.is_empty() {
+        let _ = VisitMut::visit(select, &mut SystemColumns { relations });
+    }
+}
+
+struct SystemColumns {
+    relations: BTreeMap<String, String>,
+}
+
+impl VisitorMut for SystemColumns {
+    type Break = ();
+
+    fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+        if let Expr::CompoundIdentifier(parts) = expr
+            && let [relation, column] = parts.as_slice()
+            && names::fold(column) == "tableoid"
+            && let Some(relation) = self.relations.get(&names::fold(relation))
+        {
+            let text = |text: &str| Expr::value(Value::SingleQuotedString(text.to_owned()));
+            *expr = call(CAST, [text(&format!("pg_catalog.{relation}")), text(SystemType::RegClass.text())]);
+        }
+        ControlFlow::Continue(())
+    }
+}
