@@ -42,7 +42,7 @@ pub(crate) fn canonical(plan: LogicalPlan, purpose: Purpose) -> DataFusionResult
             LogicalPlan::Join(join) => super::copies::counted(join)?,
             LogicalPlan::Limit(limit) => ordered_limit(limit, purpose)?,
             LogicalPlan::Window(window) => total_window(window)?,
-            LogicalPlan::Aggregate(aggregate) => total_aggregate(aggregate)?,
+            LogicalPlan::Aggregate(aggregate) => total_aggregate(each_group_once(aggregate)?)?,
             LogicalPlan::Distinct(Distinct::On(distinct)) => first_row_of_each(distinct)?,
             other => other,
         };
@@ -218,6 +218,17 @@ fn depends_on_ties(function: &WindowFunction) -> bool {
 
 fn is_order_sensitive(name: &str) -> bool {
     matches!(name, "array_agg" | "string_agg" | "first_value" | "last_value" | "nth_value")
+}
+
+/// `GROUP BY a, a` is `GROUP BY a`. DataFusion would take the groups' other columns for unique.
+fn each_group_once(mut aggregate: Aggregate) -> DataFusionResult<Aggregate> {
+    let mut groups: Vec<Expr> = Vec::with_capacity(aggregate.group_expr.len());
+    for group in std::mem::take(&mut aggregate.group_expr) {
+        if !groups.contains(&group) {
+            groups.push(group);
+        }
+    }
+    Aggregate::try_new(aggregate.input, groups, aggregate.aggr_expr)
 }
 
 /// Orders `array_agg` and its like by their arguments last: what they return shows nothing else of a row.

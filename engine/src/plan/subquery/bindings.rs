@@ -19,7 +19,7 @@ use datafusion::logical_expr::{
 };
 
 use super::Unnesting;
-use super::names::{column, columns, project};
+use super::names::{column, columns, distinct, project};
 use crate::Error;
 use crate::plan::relation::external;
 
@@ -43,7 +43,7 @@ impl Bindings {
     pub(super) fn of(subquery: &LogicalPlan, outer: &LogicalPlan) -> Result<Self> {
         let columns = outer_columns(subquery, outer);
         let chosen = columns.iter().cloned().map(Expr::Column).collect();
-        let rows = LogicalPlan::Distinct(Distinct::All(project(chosen, outer.clone())?.into()));
+        let rows = distinct(project(chosen, outer.clone())?)?;
         Ok(Self { rows, outer: columns })
     }
 
@@ -119,7 +119,7 @@ impl Unnesting {
             LogicalPlan::Limit(limit) => self.bind_limit(limit, outer),
             LogicalPlan::Distinct(Distinct::All(input)) => {
                 let Bound { plan, keys } = self.bind(input, outer)?;
-                Ok(Bound { plan: LogicalPlan::Distinct(Distinct::All(plan.into())), keys })
+                Ok(Bound { plan: distinct(plan)?, keys })
             }
             LogicalPlan::Aggregate(aggregate) => self.bind_aggregate(plan, aggregate, outer),
             LogicalPlan::Window(window) => self.bind_window(plan, window, outer),

@@ -1,7 +1,7 @@
 //! Columns without clashes: fresh names for what a rewrite adds, and projections that take it away again.
 
 use datafusion::common::{Column, DFSchema, Result};
-use datafusion::logical_expr::logical_plan::Projection;
+use datafusion::logical_expr::logical_plan::{Aggregate, Projection};
 use datafusion::logical_expr::{Expr, LogicalPlan};
 
 /// Gives names that no query has.
@@ -34,6 +34,13 @@ pub(super) fn keep_columns(plan: LogicalPlan, schema: &DFSchema) -> Result<Logic
         return Ok(plan);
     }
     project(columns(schema), plan)
+}
+
+/// `SELECT DISTINCT * FROM plan`, as a grouping: DataFusion drops a DISTINCT over rows that it takes for unique, and does so of
+/// groups of which a part is a key elsewhere, as bindings are.
+pub(super) fn distinct(plan: LogicalPlan) -> Result<LogicalPlan> {
+    let all = columns(plan.schema());
+    Ok(LogicalPlan::Aggregate(Aggregate::try_new(plan.into(), all, vec![])?))
 }
 
 /// `SELECT expressions FROM plan`.

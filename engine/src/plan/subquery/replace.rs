@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use datafusion::common::{Result, ScalarValue, TableReference};
 use datafusion::functions_aggregate::expr_fn::{count, first_value};
-use datafusion::logical_expr::logical_plan::{Aggregate, Distinct, Filter, Join, Subquery, SubqueryAlias};
+use datafusion::logical_expr::logical_plan::{Aggregate, Filter, Join, Subquery, SubqueryAlias};
 use datafusion::logical_expr::utils::conjunction;
 use datafusion::logical_expr::{Case, Expr, JoinType, LogicalPlan, lit};
 
 use super::bindings::{Bindings, join_on, outer_columns, same_keys};
-use super::names::{column, columns, keep_columns, project};
+use super::names::{column, columns, distinct, keep_columns, project};
 use super::{Unnesting, simple};
 use crate::functions::single_row::single_row;
 
@@ -110,7 +110,7 @@ impl Unnesting {
             let counted = Aggregate::try_new(correlated.plan.clone().into(), vec![], vec![count(lit(1_i64)).alias(&n_rows)])?;
             return project(vec![column(&n_rows).gt(lit(0_i64)).alias(found)], LogicalPlan::Aggregate(counted));
         }
-        let distinct = LogicalPlan::Distinct(Distinct::All(project(correlated.key_columns(), correlated.plan.clone())?.into()));
+        let distinct = distinct(project(correlated.key_columns(), correlated.plan.clone())?)?;
         let mut chosen = correlated.key_columns();
         chosen.push(lit(true).alias(found));
         project(chosen, distinct)
@@ -140,7 +140,7 @@ impl Unnesting {
         let chosen = correlated.key_columns().into_iter().chain([value.clone().alias(&name)]).collect();
         let values = project(chosen, correlated.plan.clone())?;
         let values = LogicalPlan::Filter(Filter::try_new(column(&name).is_not_null(), values.into())?);
-        let values = LogicalPlan::Distinct(Distinct::All(values.into()));
+        let values = distinct(values)?;
         let mut marked = columns(values.schema());
         marked.push(lit(true).alias(&is_match));
         let condition = conjunction(std::iter::once(x.clone().eq(column(&name))).chain(correlated.condition()));
