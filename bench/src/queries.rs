@@ -30,7 +30,7 @@ const PERSON_AUCTION: &[&str] = &["person", "auction"];
 
 const SIDE_INPUT: &[&str] = &[
     "CREATE TABLE side_input (key bigint PRIMARY KEY, value text)",
-    "INSERT INTO side_input SELECT n, 'value ' || n FROM (SELECT unnest(generate_series(0, 9999)) AS n)",
+    "INSERT INTO side_input SELECT n, 'value ' || n FROM generate_series(0, 9999) AS t (n)",
 ];
 
 const COUNT_CHAR: &[&str] = &["CREATE FUNCTION count_char(s text, c text) RETURNS bigint LANGUAGE SQL AS \
