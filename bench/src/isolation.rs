@@ -128,7 +128,7 @@ fn small_view(index: usize) -> String {
     )
 }
 
-/// Groups as many as there are bidders and auctions, and a join between them.
+/// A group for each auction, with the set of its bidders.
 const LARGE_VIEW: &str = "CREATE MATERIALIZED VIEW large AS SELECT auction, count(*) AS bids, count(DISTINCT bidder) AS bidders, max(price) AS top \
      FROM bid GROUP BY auction";
 
