@@ -213,6 +213,7 @@ fn open(config: Config) -> Result<Engine> {
         .thread_stack_size(16 << 20)
         .worker_threads(config.n_workers.max(2))
         .thread_name("recompute")
+        .on_thread_start(crate::priority::give_way)
         .enable_all()
         .build()?;
     let catalog_log = runtime.block_on(CatalogLog::open(store))?;

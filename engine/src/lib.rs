@@ -26,6 +26,7 @@ pub mod log;
 pub mod metrics;
 pub mod operators;
 pub mod plan;
+pub mod priority;
 pub mod published;
 pub mod render;
 pub mod sequencer;

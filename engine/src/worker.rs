@@ -16,6 +16,7 @@ use catalog::ObjectId;
 use crate::command::{Command, Create, EpochInputs};
 use crate::metrics::RelationMetrics;
 use crate::operators::sequential::SequentialDataflow;
+use crate::priority::give_way;
 use crate::published::Published;
 use crate::render::{Surroundings, TimelyDataflow};
 use crate::view::Port;
@@ -214,6 +215,7 @@ impl<'a> Worker<'a> {
     }
 
     fn run(mut self, commands: &Receiver<Command>, report: &dyn Fn(Report)) {
+        give_way();
         let mut progressed = true;
         loop {
             loop {

@@ -9,6 +9,7 @@ use catalog::ObjectId;
 
 use crate::Error;
 use crate::clock::Clock;
+use crate::priority::give_way;
 use crate::source::{Poll, Source, SourceBatch};
 
 /// Batches a reader may be ahead of the sequencer: one being taken in, one being made.
@@ -54,7 +55,10 @@ impl Reader {
         for _ in 0..N_CREDITS {
             credits.send(()).expect("the receiver is right here");
         }
-        std::thread::Builder::new().name("source".into()).spawn(move || run(source.as_mut(), &receiver, max_rows, &clock, &deliver))?;
+        std::thread::Builder::new().name("source".into()).spawn(move || {
+            give_way();
+            run(source.as_mut(), &receiver, max_rows, &clock, &deliver);
+        })?;
         Ok(Self { outputs, credits })
     }
 

@@ -293,3 +293,16 @@ typed_overload!(over4, strict4, A, B, C, D);
 typed_overload!(over5, strict5, A, B, C, D, E);
 typed_overload!(over6, strict6, A, B, C, D, E, F);
 typed_overload!(over7, strict7, A, B, C, D, E, F, G);
+
+macro_rules! part_overload {
+    ($name:ident, $part:ident $(, $type:ident)+) => {
+        /// An overload over a function that gives a part of the text it takes first.
+        pub fn $name<$($type: Argument),+>(function: for<'a> fn(&'a str, $($type::Value<'_>),+) -> crate::Result<&'a str>) -> Overload {
+            let parameters = vec![Kind::Exactly(DataType::Utf8), $(Kind::Exactly($type::data_type())),+];
+            Overload::fixed(parameters, DataType::Utf8, super::typed::$part::<$($type),+>(function))
+        }
+    };
+}
+
+part_overload!(part_by2, part2, B);
+part_overload!(part_by3, part3, B, C);

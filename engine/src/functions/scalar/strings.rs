@@ -5,7 +5,7 @@ use std::sync::Arc;
 use arrow::array::{Array, ArrayRef, StringArray};
 use arrow::datatypes::{DataType, Field};
 
-use super::overload::{Kind, Overload, Scalar, over1, over2, over3, over4};
+use super::overload::{Kind, Overload, Scalar, over1, over2, over3, over4, part_by2, part_by3};
 use super::typed::{BigInt, Bytea, Integer, Text};
 use crate::encode::column::{Column, Style};
 use crate::error::sqlstate::INVALID_PARAMETER_VALUE;
@@ -22,18 +22,18 @@ pub fn functions() -> Vec<Scalar> {
         Scalar::new("concat").or(variadic(vec![any()], concat)),
         Scalar::new("concat_ws").or(variadic(vec![text()], concat_ws)),
         Scalar::new("format").or(variadic(vec![text()], format)),
-        Scalar::new("left").or(over2::<Text, Integer, String>(left)),
-        Scalar::new("right").or(over2::<Text, Integer, String>(right)),
+        Scalar::new("left").or(part_by2::<Integer>(left)),
+        Scalar::new("right").or(part_by2::<Integer>(right)),
         Scalar::new("substr")
             .alias("substring")
-            .or(over2::<Text, Integer, String>(|text, from| characters(text, from.into(), None)))
-            .or(over3::<Text, Integer, Integer, Result<String>>(substring_for))
+            .or(part_by2::<Integer>(|text, from| Ok(characters(text, from.into(), None))))
+            .or(part_by3::<Integer, Integer>(substring_for))
             .or(over2::<Text, Text, Result<Option<String>>>(super::patterns::substring))
             .or(over3::<Text, Text, Text, Result<Option<String>>>(super::patterns::substring_similar)),
         Scalar::new("overlay")
             .or(over3::<Text, Text, Integer, Result<String>>(|text, new, from| overlay(text, new, from, new.chars().count() as i32)))
             .or(over4::<Text, Text, Integer, Integer, Result<String>>(overlay)),
-        Scalar::new("split_part").or(over3::<Text, Text, Integer, Result<String>>(split_part)),
+        Scalar::new("split_part").or(part_by3::<Text, Integer>(split_part)),
         Scalar::new("initcap").or(over1::<Text, String>(initcap)),
         Scalar::new("reverse").or(over1::<Text, String>(|text| text.chars().rev().collect())),
         Scalar::new("repeat").or(over2::<Text, Integer, Result<String>>(repeat)),
@@ -276,27 +276,31 @@ fn quote_nullables(arguments: &[ArrayRef], n_rows: usize, _: &DataType) -> Resul
 }
 
 /// The first `n` characters, or all but the last `-n`.
-fn left(text: &str, n: i32) -> String {
-    let n_characters = text.chars().count();
-    let kept = if n >= 0 { n as usize } else { n_characters.saturating_sub(n.unsigned_abs() as usize) };
-    text.chars().take(kept).collect()
+fn left(text: &str, n: i32) -> Result<&str> {
+    let kept = if n >= 0 { n as usize } else { text.chars().count().saturating_sub(n.unsigned_abs() as usize) };
+    Ok(&text[..offset_of(text, kept)])
 }
 
 /// The last `n` characters, or all but the first `-n`.
-fn right(text: &str, n: i32) -> String {
-    let n_characters = text.chars().count();
-    let dropped = if n >= 0 { n_characters.saturating_sub(n as usize) } else { n.unsigned_abs() as usize };
-    text.chars().skip(dropped).collect()
+fn right(text: &str, n: i32) -> Result<&str> {
+    let dropped = if n >= 0 { text.chars().count().saturating_sub(n as usize) } else { n.unsigned_abs() as usize };
+    Ok(&text[offset_of(text, dropped)..])
+}
+
+/// Where in the text the character after the first `n` begins: its end when it has no more.
+fn offset_of(text: &str, n: usize) -> usize {
+    text.char_indices().nth(n).map_or(text.len(), |(offset, _)| offset)
 }
 
 /// Characters from the 1-based place `from`, which may lie before the text.
-fn characters(text: &str, from: i64, n: Option<i64>) -> String {
+fn characters(text: &str, from: i64, n: Option<i64>) -> &str {
     let end = n.map_or(i64::MAX, |n| from.saturating_add(n));
     let start = from.max(1);
-    text.chars().skip((start - 1) as usize).take((end - start).max(0) as usize).collect()
+    let rest = &text[offset_of(text, (start - 1) as usize)..];
+    &rest[..offset_of(rest, (end - start).max(0) as usize)]
 }
 
-fn substring_for(text: &str, from: i32, n: i32) -> Result<String> {
+fn substring_for(text: &str, from: i32, n: i32) -> Result<&str> {
     if n < 0 {
         return Err(Error::new("22011", "negative substring length not allowed"));
     }
@@ -308,16 +312,25 @@ fn overlay(text: &str, new: &str, from: i32, n: i32) -> Result<String> {
         return Err(Error::new("22011", "negative substring length not allowed"));
     }
     let rest = characters(text, i64::from(from) + i64::from(n), None);
-    Ok(characters(text, 1, Some(i64::from(from) - 1)) + new + &rest)
+    Ok([characters(text, 1, Some(i64::from(from) - 1)), new, rest].concat())
 }
 
-fn split_part(text: &str, between: &str, n: i32) -> Result<String> {
-    if n == 0 {
-        return Err(Error::new(INVALID_PARAMETER_VALUE, "field position must not be zero"));
-    }
-    let parts: Vec<&str> = if between.is_empty() || text.is_empty() { vec![text] } else { text.split(between).collect() };
-    let at = if n > 0 { n as usize - 1 } else { parts.len().wrapping_sub(n.unsigned_abs() as usize) };
-    Ok(parts.get(at).copied().unwrap_or_default().to_string())
+/// Part `n` of those between the separators, counted from the end when it is negative; empty when there are fewer.
+fn split_part<'a>(text: &'a str, between: &str, n: i32) -> Result<&'a str> {
+    let at = match n.unsigned_abs().checked_sub(1) {
+        Some(at) => at as usize,
+        None => return Err(Error::new(INVALID_PARAMETER_VALUE, "field position must not be zero")),
+    };
+    let mut letters = between.chars();
+    let part = match (letters.next(), letters.next(), n > 0) {
+        (None, ..) => (at == 0).then_some(text),
+        (Some(letter), None, true) => text.split(letter).nth(at),
+        (Some(letter), None, false) => text.rsplit(letter).nth(at),
+        (Some(_), Some(_), true) => text.split(between).nth(at),
+        // separators that overlap are found from the left either way
+        (Some(_), Some(_), false) => text.split(between).count().checked_sub(at + 1).and_then(|at| text.split(between).nth(at)),
+    };
+    Ok(part.unwrap_or_default())
 }
 
 fn initcap(text: &str) -> String {

@@ -287,6 +287,30 @@ strict!(strict5, a A 0, b B 1, c C 2, d D 3, e E 4);
 strict!(strict6, a A 0, b B 1, c C 2, d D 3, e E 4, f F 5);
 strict!(strict7, a A 0, b B 1, c C 2, d D 3, e E 4, f F 5, g G 6);
 
+macro_rules! part {
+    ($name:ident $(, $arg:ident $type:ident $index:tt)+) => {
+        /// A function that gives a part of the text it takes first: it is copied once, into the column.
+        pub fn $name<$($type: Argument),+>(function: for<'a> fn(&'a str, $($type::Value<'_>),+) -> Result<&'a str>) -> Evaluate {
+            Arc::new(move |arguments: &[ArrayRef], n_rows: usize, _: &DataType| {
+                let whole = typed::<Text>(&arguments[0]);
+                $(let $arg = typed::<$type>(&arguments[$index]);)+
+                let mut column = StringBuilder::with_capacity(n_rows, 8 * n_rows);
+                for row in 0..n_rows {
+                    if whole.is_null(row) $(|| $arg.is_null(row))+ {
+                        column.append_null();
+                    } else {
+                        column.append_value(function(whole.value(row), $($type::value($arg, row)),+)?);
+                    }
+                }
+                Ok(Arc::new(column.finish()))
+            })
+        }
+    };
+}
+
+part!(part2, b B 1);
+part!(part3, b B 1, c C 2);
+
 /// A constant.
 pub fn strict0<O: Outcome + 'static>(function: fn() -> O) -> Evaluate {
     Arc::new(move |_: &[ArrayRef], n_rows: usize, _: &DataType| {

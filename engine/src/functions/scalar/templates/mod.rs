@@ -1,10 +1,15 @@
 //! `to_char`, `to_date`, `to_timestamp` and `to_number` with Postgres' template patterns.
 //!
-//! A template is cut into [`Piece`]s once per call; [`write`] fills them from a moment or an interval, [`read`] takes them from
+//! A template is cut into [`Piece`]s once for the rows that share it; [`write`] fills them from a moment or an interval, [`read`] takes them from
 //! text, [`number`] has the patterns of numbers. Names of months and days are English, as with `lc_time = C`.
 
-use super::overload::{Scalar, over2};
-use super::typed::{BigInt, Date, Double, Integer, Interval, Text, Timestamp, TimestampTz};
+use std::sync::Arc;
+
+use arrow::array::{Array, StringBuilder};
+use arrow::datatypes::DataType;
+
+use super::overload::{Evaluate, Kind, Overload, Scalar, over2};
+use super::typed::{Argument, BigInt, Date, Double, Integer, Interval, Text, Timestamp, TimestampTz, typed};
 use crate::Result;
 
 mod number;
@@ -17,12 +22,10 @@ pub use read::to_timestamp;
 pub fn functions() -> Vec<Scalar> {
     vec![
         Scalar::new("to_char")
-            .or(over2::<Timestamp, Text, Result<String>>(|at, template| write::moment(at.0, false, template)))
-            .or(over2::<TimestampTz, Text, Result<String>>(|at, template| write::moment(at.0, true, template)))
-            .or(over2::<Date, Text, Result<String>>(|date, template| {
-                write::moment(i64::from(date.0) * super::calendar::DAY, false, template)
-            }))
-            .or(over2::<Interval, Text, Result<String>>(write::interval))
+            .or(by_pieces::<Timestamp>(|out, at, template| write::moment(out, at.0, false, template)))
+            .or(by_pieces::<TimestampTz>(|out, at, template| write::moment(out, at.0, true, template)))
+            .or(by_pieces::<Date>(|out, date, template| write::moment(out, i64::from(date.0) * super::calendar::DAY, false, template)))
+            .or(by_pieces::<Interval>(write::interval))
             .or(over2::<Integer, Text, Result<String>>(|n, template| number::to_char(&n.to_string(), template)))
             .or(over2::<BigInt, Text, Result<String>>(|n, template| number::to_char(&n.to_string(), template)))
             .or(number::numeric_overload())
@@ -30,6 +33,32 @@ pub fn functions() -> Vec<Scalar> {
         Scalar::new("to_date").or(over2::<Text, Text, Result<Date>>(|text, template| read::to_date(text, template).map(Date))),
         Scalar::new("to_number").or(number::to_number_overload()),
     ]
+}
+
+/// An overload of `to_char` whose template is cut into pieces.
+fn by_pieces<A: Argument>(write: fn(&mut String, A::Value<'_>, &[Piece]) -> Result<()>) -> Overload {
+    let evaluate: Evaluate = Arc::new(move |arguments, n_rows, _| {
+        let (values, templates) = (typed::<A>(&arguments[0]), typed::<Text>(&arguments[1]));
+        let mut column = StringBuilder::new();
+        let mut last: Option<(&str, Vec<Piece>)> = None;
+        let mut text = String::new();
+        for row in 0..n_rows {
+            if values.is_null(row) || templates.is_null(row) {
+                column.append_null();
+                continue;
+            }
+            let template = templates.value(row);
+            let (_, pieces) = match last.take() {
+                Some((same, pieces)) if same == template => last.insert((same, pieces)),
+                _ => last.insert((template, pieces(template))),
+            };
+            text.clear();
+            write(&mut text, A::value(values, row), pieces)?;
+            column.append_value(&text);
+        }
+        Ok(Arc::new(column.finish()))
+    });
+    Overload::fixed(vec![Kind::Exactly(A::data_type()), Kind::Exactly(Text::data_type())], DataType::Utf8, evaluate)
 }
 
 /// A part of a template.
@@ -121,7 +150,9 @@ mod tests {
 
     fn check(at: &str, template: &str, expected: &str) {
         let micros = crate::decode::datetime::parse_timestamp(at).expect(at);
-        assert_eq!(write::moment(micros, false, template).expect(template), expected, "{at} {template}");
+        let mut written = String::new();
+        write::moment(&mut written, micros, false, &pieces(template)).expect(template);
+        assert_eq!(written, expected, "{at} {template}");
     }
 
     #[test]
