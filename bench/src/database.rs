@@ -8,6 +8,7 @@ use engine::{Engine, Error, Result};
 use futures::StreamExt;
 
 use crate::queries::Query;
+use crate::tpch::{Row, TABLES};
 
 /// A fresh engine.
 pub struct Database {
@@ -58,6 +59,29 @@ impl Database {
             };
         }
         Ok(rows)
+    }
+
+    /// Adds rows to TPC-H's tables, at one epoch.
+    pub async fn load(&self, rows: &[Row]) -> Result<()> {
+        let mut transaction = self.engine.begin().await?;
+        for (table, (name, _)) in TABLES.iter().enumerate() {
+            let lines: String = rows.iter().filter(|row| row.table == table).map(|row| format!("{}\n", row.line)).collect();
+            let parsed = self.engine.parse(&format!("COPY {name} FROM STDIN WITH (DELIMITER '|')"))?;
+            let [Parsed { statement: Statement::CopyIn(copy), .. }] = parsed.as_slice() else { unreachable!("the text is a COPY") };
+            let mut ingest = self.engine.copy_in(copy).await?;
+            ingest.push(lines.as_bytes()).await?;
+            ingest.finish(Some(&mut transaction)).await?;
+        }
+        self.engine.commit(transaction).await.map(drop)
+    }
+
+    /// Runs INSERT, UPDATE and DELETE statements, at one epoch.
+    pub async fn write_together(&self, sql: &str) -> Result<()> {
+        let mut transaction = self.engine.begin().await?;
+        for parsed in self.engine.parse(sql)? {
+            self.engine.write(&parsed, Some(&mut transaction)).await?;
+        }
+        self.engine.commit(transaction).await.map(drop)
     }
 
     /// The columns of a query.
