@@ -21,6 +21,8 @@ pub struct Error {
     pub hint: Option<String>,
     /// 1-based character position in the statement's text.
     pub position: Option<usize>,
+    /// The function of Postgres that reports this, where drivers look for it.
+    pub routine: Option<&'static str>,
 }
 
 /// The SQLSTATEs used, by the name Postgres gives them.
@@ -86,7 +88,7 @@ pub mod sqlstate {
 impl Error {
     /// An error with its SQLSTATE and message.
     pub fn new(sqlstate: &'static str, message: impl Into<String>) -> Self {
-        Self { sqlstate, message: message.into(), detail: None, hint: None, position: None }
+        Self { sqlstate, message: message.into(), detail: None, hint: None, position: None, routine: None }
     }
 
     /// What Postgres users expect and we do not have (`0A000`); `hint` says what to do instead.
@@ -108,6 +110,12 @@ impl Error {
     /// With a HINT line.
     pub fn with_hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
+        self
+    }
+
+    /// As that function of Postgres reports it.
+    pub fn with_routine(mut self, routine: &'static str) -> Self {
+        self.routine = Some(routine);
         self
     }
 

@@ -4,7 +4,7 @@ mod common;
 
 use std::time::Duration;
 
-use common::{TestServer, letters, oids, rows, simple, sqlstates, status, tags};
+use common::{TestServer, error_field, letters, oids, rows, simple, sqlstates, status, tags};
 use tokio_postgres::types::{ToSql, Type};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -12,7 +12,6 @@ async fn a_statement_is_described_before_it_runs() {
     let server = TestServer::start().await;
     let mut raw = server.session().await;
     raw.run("CREATE TABLE t (id int PRIMARY KEY, v varchar(5), n numeric(12,3), u uuid, b bytea, at timestamptz, tags text[])").await;
-    raw.run("CREATE MATERIALIZED VIEW m AS SELECT id, v FROM t").await;
     let mut described = async |sql: &str, given: &[u32]| {
         raw.parse("", sql, given).await;
         raw.describe('S', "").await;
@@ -41,7 +40,6 @@ async fn a_statement_is_described_before_it_runs() {
         ("DELETE FROM t WHERE n < $1", vec![], vec![1700], vec![]),
         ("EXPLAIN SELECT * FROM t WHERE id = $1", vec![], vec![23], vec![25]),
         ("SHOW timezone", vec![], vec![], vec![25]),
-        ("VERIFY MATERIALIZED VIEW m", vec![], vec![], vec![20, 20, 23, 1043]),
         ("SUBSCRIBE t", vec![], vec![], vec![20, 20, 23, 1043, 1700, 2950, 17, 1184, 1009]),
         ("SET application_name = 'x'", vec![], vec![], vec![]),
         ("CREATE TABLE u (a int)", vec![], vec![], vec![]),
@@ -129,9 +127,6 @@ async fn through_a_driver() {
     assert_eq!(found.iter().map(|row| row.get::<_, i64>(0)).collect::<Vec<_>>(), [1, 3]);
     assert_eq!(client.execute("UPDATE t SET v = $1 WHERE id < $2", &[&"new", &10_i64]).await.expect("ten rows"), 10);
     assert_eq!(client.execute("DELETE FROM t WHERE v = $1", &[&"new"]).await.expect("ten rows"), 10);
-    simple(&client, "CREATE MATERIALIZED VIEW m AS SELECT v, count(*) AS n FROM t GROUP BY v").await;
-    let verified = client.query("VERIFY MATERIALIZED VIEW m", &[]).await.expect("it is verified");
-    assert!(verified.is_empty(), "{verified:?}");
     // Text is only ever a value.
     let evil = "'); DROP TABLE t; --";
     let row = client.query_one("SELECT $1::text, count(*) FROM t", &[&evil]).await.expect("one row");
@@ -271,7 +266,10 @@ async fn a_statement_whose_relation_changed() {
     raw.run("DROP TABLE t; CREATE TABLE t (a text)").await;
     raw.bind("", "s", &[], &[]).await;
     raw.execute("", 0).await;
-    assert_eq!(sqlstates(&raw.sync().await), ["0A000"], "the client was told another type");
+    let messages = raw.sync().await;
+    assert_eq!(sqlstates(&messages), ["0A000"], "the client was told another type");
+    let error = messages.iter().find(|(letter, _)| *letter == 'E').expect("an error");
+    assert_eq!(error_field(&error.1, b'R').as_deref(), Some("RevalidateCachedQuery"), "drivers heal it by this");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -305,6 +303,34 @@ async fn rows_leave_before_the_query_has_ended() {
     assert_eq!(rows(&raw.until('D').await)[0].split_once('|').expect("an epoch").1, "1|1");
     simple(&client, "INSERT INTO t VALUES (2)").await;
     assert_eq!(rows(&raw.until('D').await)[0].split_once('|').expect("an epoch").1, "1|2");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_subscription_in_parts_may_be_in_a_block() {
+    let server = TestServer::start().await;
+    let client = server.connect().await;
+    simple(&client, "CREATE TABLE t (a int)").await;
+    simple(&client, "INSERT INTO t VALUES (1)").await;
+    let mut raw = server.session().await;
+    raw.run("BEGIN").await;
+    raw.parse("", "SUBSCRIBE t", &[]).await;
+    raw.bind("p", "", &[], &[]).await;
+    raw.execute("p", 1).await;
+    let messages = raw.sync().await;
+    assert_eq!((letters(&messages).as_str(), status(&messages)), ("12DsZ", 'T'));
+    simple(&client, "INSERT INTO t VALUES (2)").await;
+    raw.execute("p", 1).await;
+    assert_eq!(rows(&raw.sync().await)[0].split_once('|').expect("an epoch").1, "1|2");
+    // All of it would be for ever.
+    raw.parse("", "SUBSCRIBE t", &[]).await;
+    raw.bind("q", "", &[], &[]).await;
+    raw.execute("q", 0).await;
+    assert_eq!(sqlstates(&raw.sync().await), ["0A000"]);
+    raw.execute("p", 1).await;
+    assert_eq!(sqlstates(&raw.sync().await), ["25P02"], "its block has failed");
+    raw.run("ROLLBACK").await;
+    raw.execute("p", 1).await;
+    assert_eq!(sqlstates(&raw.sync().await), ["34000"], "it ended with its block");
 }
 
 /// Whatever is sent, in whatever order, is answered or ends the connection; and the next client is served.

@@ -182,6 +182,28 @@ fn nothing_of_one_machine_is_in_the_tree() {
     assert!(found.is_empty(), "these lines hold on one machine only:\n{}", found.join("\n"));
 }
 
+/// What holds for Rust holds for the scripts of clients in other languages.
+#[test]
+fn scripts_of_clients_open_with_their_idea_and_do_not_sleep() {
+    let mut n_scripts = 0;
+    for path in text_files(&root().join("server/tests/clients")) {
+        let opening = match path.extension().and_then(|extension| extension.to_str()) {
+            Some("py") => "\"\"\"",
+            Some("js") => "// ",
+            // Its comment stands before the class, behind imports that javac wants first.
+            Some("java") => "import ",
+            _ => continue,
+        };
+        n_scripts += 1;
+        let (text, shown) = (fs::read_to_string(&path).expect("scripts are text"), shown(&path));
+        assert!(text.starts_with(opening), "{shown} does not open with its idea");
+        let sleeping = [concat!("sle", "ep("), concat!("setTime", "out("), concat!("setInt", "erval("), concat!("pg_sle", "ep")];
+        let found: Vec<&str> = text.lines().filter(|line| sleeping.iter().any(|word| line.contains(word))).collect();
+        assert!(found.is_empty(), "{shown} sleeps: {found:?}");
+    }
+    assert!(n_scripts >= 5, "the scripts were not found");
+}
+
 #[test]
 fn a_broken_rule_is_found() {
     let source = |path: &str, text: &str| Source { path: path.into(), text: text.into() };

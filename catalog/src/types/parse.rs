@@ -123,7 +123,7 @@ impl Parser<'_> {
 
     fn element(&mut self) -> Parsed<SqlType> {
         // `pg_catalog.int4`, as drivers write it.
-        if let [Token::Word(schema), Token::Sign('.'), ..] = self.tokens
+        if let [Token::Word(schema) | Token::Quoted(schema), Token::Sign('.'), ..] = self.tokens
             && schema == "pg_catalog"
         {
             self.tokens = &self.tokens[2..];
@@ -134,7 +134,7 @@ impl Parser<'_> {
             self.tokens = rest;
             return Ok(SqlType::System(SystemType::InternalChar));
         }
-        let Some((Token::Word(name), rest)) = self.tokens.split_first() else { return Err(None) };
+        let Some((Token::Word(name) | Token::Quoted(name), rest)) = self.tokens.split_first() else { return Err(None) };
         self.tokens = rest;
         Ok(match name.as_str() {
             "bool" | "boolean" => SqlType::Boolean,
@@ -171,7 +171,12 @@ impl Parser<'_> {
             "jsonb" => SqlType::Jsonb,
             "array" => self.array()?,
             "struct" | "row" => SqlType::Struct(self.fields()?),
-            other => SqlType::System(SystemType::named(other).ok_or(None)?),
+            other => match (SystemType::named(other), other.strip_prefix('_')) {
+                (Some(system), _) => SqlType::System(system),
+                // An array by its `typname`.
+                (None, Some(item)) if item != "char" => SqlType::Array(Box::new(item.parse().map_err(|_| None)?)),
+                _ => return Err(None),
+            },
         })
     }
 

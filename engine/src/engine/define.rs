@@ -264,8 +264,7 @@ impl Core {
         Ok(prepared)
     }
 
-    /// A view's query, planned to be kept current or compared with what is.
-    pub(super) fn plan_view(&self, query: &ast::Query, columns: &[String], text: &str) -> Result<PlannedQuery> {
+    fn plan_view(&self, query: &ast::Query, columns: &[String], text: &str) -> Result<PlannedQuery> {
         let names = self.names();
         let mut query = query.clone();
         names.inline(&mut query)?;

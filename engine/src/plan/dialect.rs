@@ -1,6 +1,7 @@
 //! Our SQL dialect: PostgreSQL's as sqlparser knows it, with what streaming SQL adds.
 //!
-//! Added: `TABLE name` as a function argument (`TUMBLE(TABLE bid, DESCRIPTOR(ts), …)`), `STRUCT<…>` types. Taken away:
+//! Added: `TABLE name` as a function argument (`TUMBLE(TABLE bid, DESCRIPTOR(ts), …)`), `STRUCT<…>` types; and
+//! `TRIM(TRAILING FROM text)`, which drivers write. Taken away:
 //! `f(expr: value)` arguments, for which sqlparser reads every argument twice, so that n nested calls take 2^n steps.
 //!
 //! What sqlparser still reads more than once (parenthesised joins) is bounded by a budget of expressions per text: it
@@ -9,7 +10,7 @@
 use std::any::TypeId;
 use std::cell::Cell;
 
-use datafusion::sql::sqlparser::ast::{Expr, Ident};
+use datafusion::sql::sqlparser::ast::{Expr, Ident, TrimWhereField};
 use datafusion::sql::sqlparser::dialect::{Dialect, PostgreSqlDialect, Precedence};
 use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::parser::{Parser, ParserError};
@@ -52,7 +53,7 @@ impl Dialect for ThalwegDialect {
             return Some(Err(ParserError::RecursionLimitExceeded));
         }
         self.budget.set(left - 1);
-        parse_table_argument(parser)
+        parse_table_argument(parser).or_else(|| parse_trim_from(parser))
     }
 
     /// `a IS NOT DISTINCT FROM b AND c`: sqlparser would take `b AND c` for the right side.
@@ -127,6 +128,29 @@ fn parse_table_argument(parser: &mut Parser) -> Option<Result<Expr, ParserError>
     // Above every infix operator, so that `TABLE bid + 1` is not read as `TABLE (bid + 1)`.
     let value = parser.parse_subexpr(POSTGRES.prec_value(Precedence::Period));
     Some(value.map(|value| Expr::Prefixed { prefix, value: Box::new(value) }))
+}
+
+/// `TRIM([BOTH | LEADING | TRAILING] FROM text)`, where sqlparser wants the characters named.
+fn parse_trim_from(parser: &mut Parser) -> Option<Result<Expr, ParserError>> {
+    let word = |at: usize| match &parser.peek_nth_token_ref(at).token {
+        Token::Word(word) if word.quote_style.is_none() => word.keyword,
+        _ => Keyword::NoKeyword,
+    };
+    if word(0) != Keyword::TRIM || parser.peek_nth_token_ref(1).token != Token::LParen {
+        return None;
+    }
+    let (trim_where, n_tokens) = match (word(2), word(3)) {
+        (Keyword::FROM, _) => (None, 3),
+        (Keyword::BOTH, Keyword::FROM) => (Some(TrimWhereField::Both), 4),
+        (Keyword::LEADING, Keyword::FROM) => (Some(TrimWhereField::Leading), 4),
+        (Keyword::TRAILING, Keyword::FROM) => (Some(TrimWhereField::Trailing), 4),
+        _ => return None,
+    };
+    (0..n_tokens).for_each(|_| parser.advance_token());
+    Some(parser.parse_expr().and_then(|text| {
+        parser.expect_token(&Token::RParen)?;
+        Ok(Expr::Trim { expr: Box::new(text), trim_where, trim_what: None, trim_characters: None })
+    }))
 }
 
 /// The rest of `expr IS [NOT] DISTINCT FROM …`; `precedence` is that of IS.

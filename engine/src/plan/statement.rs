@@ -144,11 +144,6 @@ pub enum Statement {
         /** Which. */
         name: Name,
     },
-    /// VERIFY MATERIALIZED VIEW name: the rows in which it differs from its query.
-    Verify {
-        /** Which. */
-        name: Name,
-    },
     /// WAIT FOR name: a bounded source is done, or a view has caught up.
     WaitFor {
         /** Which. */
@@ -211,7 +206,6 @@ impl Statement {
             | Self::Explain(_)
             | Self::Subscribe(_)
             | Self::ExplainView { .. }
-            | Self::Verify { .. }
             | Self::ShowSetting { .. }
             | Self::ShowObjects { .. }
             | Self::ShowCreate { .. } => true,

@@ -184,8 +184,7 @@ impl Workshop {
     }
 }
 
-/// Whether a stream of this `retention` keeps no rows.
-pub(crate) fn keeps_nothing(retention: Option<&str>) -> Result<bool> {
+fn keeps_nothing(retention: Option<&str>) -> Result<bool> {
     match retention {
         None | Some("forever") => Ok(false),
         Some("0") => Ok(true),

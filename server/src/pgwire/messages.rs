@@ -44,6 +44,7 @@ fn fields(severity: &str, error: &Error) -> Vec<(u8, String)> {
     fields.extend(error.detail.clone().map(|detail| (b'D', detail)));
     fields.extend(error.hint.clone().map(|hint| (b'H', hint)));
     fields.extend(error.position.map(|position| (b'P', position.to_string())));
+    fields.extend(error.routine.map(|routine| (b'R', routine.to_owned())));
     for (_, text) in &mut fields {
         // A zero byte would end the field early and shift all that follow.
         text.retain(|char| char != '\0');

@@ -92,12 +92,23 @@ impl Session {
     /// Runs a portal, or goes on with it, for `n_rows` rows; `None` is all of them.
     pub async fn execute(&mut self, name: &str, n_rows: Option<u64>) -> Result<Outcome> {
         let portal = self.portal(name)?;
+        if let Some(parsed) = &portal.statement {
+            // The block may have failed since it was bound, or since its last part.
+            self.check_block(&parsed.statement)?;
+        }
         match (&portal.state, portal.statement.clone()) {
             (State::Open(..), _) => self.go_on(name, n_rows),
             (State::Done, _) => Err(Error::new(sqlstate::OBJECT_NOT_IN_STATE, format!("portal \"{name}\" cannot be run"))),
             (State::Ready, None) => Ok(Outcome::Empty),
             (State::Ready, Some(parsed)) => {
-                let outcome = self.run(&parsed).await?;
+                let outcome = match &parsed.statement {
+                    // Read in parts it is a cursor, which a block may have.
+                    Statement::Subscribe(subscribe) if n_rows.is_some() && self.is_open() => {
+                        let (schema, rows) = self.follow(subscribe).await?;
+                        Outcome::rows(schema, rows, Tag::Counted("SUBSCRIBE"))
+                    }
+                    _ => self.run(&parsed).await?,
+                };
                 let described = self.portals.get(name).and_then(|portal| portal.schema.clone());
                 match outcome {
                     Outcome::Rows { schema, mut rows, tag, notices, formats } => {
@@ -233,7 +244,9 @@ fn same_types(described: Option<&SchemaRef>, schema: &SchemaRef) -> Result<()> {
     let oids = |schema: &Schema| schema.fields().iter().map(|field| SqlType::of_field(field).oid()).collect::<Vec<_>>();
     match described {
         Some(described) if oids(described) != oids(schema) => {
-            Err(Error::unsupported("cached plan must not change result type", "prepare the statement again"))
+            let error = Error::unsupported("cached plan must not change result type", "prepare the statement again");
+            // By this drivers know that they can heal it, asyncpg and pgjdbc among them.
+            Err(error.with_routine("RevalidateCachedQuery"))
         }
         _ => Ok(()),
     }
