@@ -6,7 +6,7 @@
 //! - [`define`]: CREATE, DROP, COMMENT. [`names`]: what names in a query mean.
 //! - [`prepare`]: parameters and columns before a statement runs. [`read`]: queries over snapshots. [`transaction`]: a block's snapshot and its own writes.
 //! - [`write`]: INSERT, UPDATE, DELETE. [`ingest`]: COPY and HTTP. [`subscribe`]: changes as they happen.
-//! - [`system`]: `thalweg.operators` and `thalweg.jobs`. [`describe`]: EXPLAIN and SHOW.
+//! - [`system`]: `thalweg.operators` and `thalweg.jobs`. [`describe`]: EXPLAIN and SHOW. [`verify`]: a view beside its query.
 
 mod define;
 mod describe;
@@ -17,6 +17,7 @@ mod read;
 mod subscribe;
 mod system;
 mod transaction;
+mod verify;
 mod write;
 
 use std::collections::{BTreeMap, BTreeSet};

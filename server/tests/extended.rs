@@ -12,6 +12,7 @@ async fn a_statement_is_described_before_it_runs() {
     let server = TestServer::start().await;
     let mut raw = server.session().await;
     raw.run("CREATE TABLE t (id int PRIMARY KEY, v varchar(5), n numeric(12,3), u uuid, b bytea, at timestamptz, tags text[])").await;
+    raw.run("CREATE MATERIALIZED VIEW m AS SELECT id, v FROM t").await;
     let mut described = async |sql: &str, given: &[u32]| {
         raw.parse("", sql, given).await;
         raw.describe('S', "").await;
@@ -40,6 +41,7 @@ async fn a_statement_is_described_before_it_runs() {
         ("DELETE FROM t WHERE n < $1", vec![], vec![1700], vec![]),
         ("EXPLAIN SELECT * FROM t WHERE id = $1", vec![], vec![23], vec![25]),
         ("SHOW timezone", vec![], vec![], vec![25]),
+        ("VERIFY MATERIALIZED VIEW m", vec![], vec![], vec![20, 20, 23, 1043]),
         ("SUBSCRIBE t", vec![], vec![], vec![20, 20, 23, 1043, 1700, 2950, 17, 1184, 1009]),
         ("SET application_name = 'x'", vec![], vec![], vec![]),
         ("CREATE TABLE u (a int)", vec![], vec![], vec![]),
@@ -127,6 +129,9 @@ async fn through_a_driver() {
     assert_eq!(found.iter().map(|row| row.get::<_, i64>(0)).collect::<Vec<_>>(), [1, 3]);
     assert_eq!(client.execute("UPDATE t SET v = $1 WHERE id < $2", &[&"new", &10_i64]).await.expect("ten rows"), 10);
     assert_eq!(client.execute("DELETE FROM t WHERE v = $1", &[&"new"]).await.expect("ten rows"), 10);
+    simple(&client, "CREATE MATERIALIZED VIEW m AS SELECT v, count(*) AS n FROM t GROUP BY v").await;
+    let verified = client.query("VERIFY MATERIALIZED VIEW m", &[]).await.expect("it is verified");
+    assert!(verified.is_empty(), "{verified:?}");
     // Text is only ever a value.
     let evil = "'); DROP TABLE t; --";
     let row = client.query_one("SELECT $1::text, count(*) FROM t", &[&evil]).await.expect("one row");

@@ -51,6 +51,18 @@ async fn an_error_has_its_caret() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_view_is_verified() {
+    let server = TestServer::start().await;
+    let script = "CREATE TABLE t (a int); INSERT INTO t SELECT n FROM generate_series(1, 100) AS g (n);
+        CREATE MATERIALIZED VIEW v AS SELECT a % 10 AS k, count(*) AS n FROM t GROUP BY 1;
+        VERIFY MATERIALIZED VIEW v;";
+    let output = psql(&server, &["-q"], script).await;
+    assert_eq!(text(&output.stdout), " epoch | diff | k | n \n-------+------+---+---\n(0 rows)\n\n");
+    let notice = text(&output.stderr);
+    assert!(notice.starts_with("NOTICE:  \"v\" equals its query at epoch ") && notice.contains(": 20 rows compared in "), "{notice}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn copy_both_ways() {
     let server = TestServer::start().await;
     let script = "CREATE TABLE t (a bigint, b text);\n\\copy t from stdin with (format csv)\n1,x\n2,\"y,z\"\n3,\n\\.\n\\copy (select * from t order by a) to stdout with (format csv, header)\n";

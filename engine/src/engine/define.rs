@@ -264,7 +264,8 @@ impl Core {
         Ok(prepared)
     }
 
-    fn plan_view(&self, query: &ast::Query, columns: &[String], text: &str) -> Result<PlannedQuery> {
+    /// A view's query, planned to be kept current or compared with what is.
+    pub(super) fn plan_view(&self, query: &ast::Query, columns: &[String], text: &str) -> Result<PlannedQuery> {
         let names = self.names();
         let mut query = query.clone();
         names.inline(&mut query)?;

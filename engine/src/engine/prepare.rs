@@ -94,6 +94,7 @@ impl Core {
                 Some(query_plan_schema())
             }
             Statement::ExplainView { .. } => Some(query_plan_schema()),
+            Statement::Verify { name } => Some(self.verify_schema(name)?),
             Statement::ShowObjects { what } => Some(self.show(*what).schema()),
             Statement::ShowCreate { name } => Some(self.show_create(name)?.schema()),
             _ => None,

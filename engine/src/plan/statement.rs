@@ -144,6 +144,11 @@ pub enum Statement {
         /** Which. */
         name: Name,
     },
+    /// VERIFY MATERIALIZED VIEW name: the rows in which it differs from its query.
+    Verify {
+        /** Which. */
+        name: Name,
+    },
     /// WAIT FOR name: a bounded source is done, or a view has caught up.
     WaitFor {
         /** Which. */
@@ -206,6 +211,7 @@ impl Statement {
             | Self::Explain(_)
             | Self::Subscribe(_)
             | Self::ExplainView { .. }
+            | Self::Verify { .. }
             | Self::ShowSetting { .. }
             | Self::ShowObjects { .. }
             | Self::ShowCreate { .. } => true,

@@ -184,7 +184,8 @@ impl Workshop {
     }
 }
 
-fn keeps_nothing(retention: Option<&str>) -> Result<bool> {
+/// Whether a stream of this `retention` keeps no rows.
+pub(crate) fn keeps_nothing(retention: Option<&str>) -> Result<bool> {
     match retention {
         None | Some("forever") => Ok(false),
         Some("0") => Ok(true),

@@ -311,6 +311,7 @@ impl Session {
             Set { name, value, local } => self.set(parsed, name, value.as_deref(), *local),
             ShowSetting { name } => self.show(name),
             WaitFor { .. } => self.wait_for(parsed).await,
+            Verify { name } => self.verify(name).await,
             NoEffect { tag } => Ok(Outcome::done(tag)),
             Empty => Ok(Outcome::Empty),
         }
@@ -463,6 +464,19 @@ impl Session {
         };
         self.on_queries(work).await?;
         Ok(Outcome::done("WAIT FOR"))
+    }
+
+    async fn verify(&mut self, name: &Name) -> Result<Outcome> {
+        self.refuse_in_block(
+            "VERIFY cannot run inside a transaction block",
+            "it compares a view with its query at the newest epoch, not in the block's snapshot; run it outside",
+        )?;
+        self.commit_implicit().await?;
+        let (engine, name) = (self.engine.clone(), name.clone());
+        let rows = self.on_queries(async move { engine.verify(&name).await }).await?;
+        let stream = RowStream::of_query(&self.queries, rows.interrupt, rows.stream);
+        let (schema, notices) = (rows.schema, rows.notices);
+        Ok(Outcome::Rows { schema, rows: stream, tag: Tag::Counted("VERIFY"), notices, formats: Formats::default() })
     }
 
     fn set(&mut self, parsed: &Parsed, name: &str, value: Option<&str>, local: bool) -> Result<Outcome> {

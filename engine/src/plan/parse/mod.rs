@@ -211,6 +211,10 @@ fn dispatch(cursor: &mut Cursor, emit: Emit) -> Parse<Statement> {
             cursor.expect(&["FOR"])?;
             Ok(Statement::WaitFor { name: cursor.name()? })
         }
+        "VERIFY" => {
+            cursor.expect(&["MATERIALIZED", "VIEW"])?;
+            Ok(Statement::Verify { name: cursor.name()? })
+        }
         "BEGIN" | "START" | "COMMIT" | "END" | "ROLLBACK" | "ABORT" => session::transaction(cursor, &word),
         "DISCARD" => portals::discard(cursor),
         "PREPARE" => portals::prepare(cursor),

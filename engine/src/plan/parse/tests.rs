@@ -10,6 +10,7 @@ fn summary(statement: &Statement) -> String {
     match statement {
         Statement::Query(query) => format!("query {query}"),
         Statement::Explain(explain) => format!("explain{} {}", flag(explain.analyze, "analyze"), summary(&explain.statement)),
+        Statement::Verify { name } => format!("verify {}", show(name)),
         Statement::ExplainView { name, analyze } => format!("explain{} view {}", flag(*analyze, "analyze"), show(name)),
         Statement::CreateStream(stream) => {
             let watermark =
@@ -446,6 +447,7 @@ fn sessions() {
     table.check("EXPLAIN (SELECT 1)", "explain query (SELECT 1)");
     table.check("EXPLAIN CREATE MATERIALIZED VIEW v AS SELECT 1", "explain view v materialized as [SELECT 1]");
     table.check("EXPLAIN ANALYZE MATERIALIZED VIEW v", "explain analyze view v");
+    table.check("verify materialized view s.v", "verify s.v");
     table.check("EXPLAIN DELETE FROM t", "0A000 9 EXPLAIN DELETE is not supported");
     let set = |name: &str, value: &str, local: bool| format!("Set {{ name: \"{name}\", value: {value}, local: {local} }}");
     table.check("SET x = 1", &set("x", "Some(\"1\")", false));
