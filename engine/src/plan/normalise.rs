@@ -1,6 +1,6 @@
 //! One pass over the AST of every query and expression, so that both engines read what Postgres would.
 //!
-//! Rewritten: windows in FROM and in GROUP BY ([`super::windows`]), the shared columns of FULL JOIN USING ([`full_using`]),
+//! Rewritten: windows in FROM and in GROUP BY ([`super::windows`]), the shared columns of JOIN USING ([`shared_columns`]),
 //! ARRAY of a query ([`array_query`]), `GROUP BY ()`, `FETCH FIRST n` as LIMIT. Refused: what DataFusion would pass over in silence
 //! (TABLESAMPLE, WITH ORDINALITY, FOR UPDATE …) and PROCTIME(), whose value is not a function of the inputs. The pass is idempotent.
 //!
@@ -14,7 +14,7 @@ use datafusion::sql::sqlparser::ast::{
 };
 use datafusion::sql::sqlparser::tokenizer::Location;
 
-use super::{array_query, full_using, windows};
+use super::{array_query, shared_columns, windows};
 use crate::error::sqlstate;
 use crate::{Error, Result};
 
@@ -65,14 +65,14 @@ impl VisitorMut for Normaliser {
     type Break = Box<Refusal>;
 
     fn pre_visit_query(&mut self, query: &mut Query) -> Flow {
-        flow(check_query(query).and_then(|()| fetch_as_limit(query)).and_then(|()| full_using::rewrite_query(query)))
+        flow(check_query(query).and_then(|()| fetch_as_limit(query)).and_then(|()| shared_columns::rewrite_query(query)))
     }
 
     fn pre_visit_select(&mut self, select: &mut Select) -> Flow {
         one_group(select);
         flow(
             check_select(select)
-                .and_then(|()| full_using::rewrite_select(select).map(drop))
+                .and_then(|()| shared_columns::rewrite_select(select).map(drop))
                 .and_then(|()| windows::rewrite_group_by(select)),
         )
     }
@@ -176,6 +176,37 @@ fn rewrite_expr(expr: &mut Expr) -> Result<(), Refusal> {
         _ => {}
     }
     Ok(())
+}
+
+/// Shows each expression of a node to `visit`, its parts first, but none of the queries in it.
+pub(super) fn each_own_expression(node: &mut impl VisitMut, visit: &mut dyn FnMut(&mut Expr)) {
+    let _ = VisitMut::visit(node, &mut OwnExpressions { visit, depth: 0 });
+}
+
+struct OwnExpressions<'a> {
+    visit: &'a mut dyn FnMut(&mut Expr),
+    depth: usize,
+}
+
+impl VisitorMut for OwnExpressions<'_> {
+    type Break = std::convert::Infallible;
+
+    fn pre_visit_query(&mut self, _: &mut Query) -> ControlFlow<Self::Break> {
+        self.depth += 1;
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_query(&mut self, _: &mut Query) -> ControlFlow<Self::Break> {
+        self.depth -= 1;
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<Self::Break> {
+        if self.depth == 0 {
+            (self.visit)(expr);
+        }
+        ControlFlow::Continue(())
+    }
 }
 
 /// Takes an expression out of its place.

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use arrow::datatypes::DataType;
 use catalog::SqlType;
 use datafusion::common::{DFSchema, Result, ScalarValue};
-use datafusion::functions_nested::expr_fn::{array_append, array_concat, array_has_any, array_prepend};
+use datafusion::functions_nested::expr_fn::{array_append, array_concat, array_except, array_has_any, array_prepend};
 use datafusion::logical_expr::expr::ScalarFunction;
 use datafusion::logical_expr::planner::{ExprPlanner, PlannerResult, RawBinaryExpr};
 use datafusion::logical_expr::{Expr, ExprSchemable, ScalarUDF, cast, not};
@@ -62,11 +62,20 @@ impl PostgresOperators {
             BinaryOperator::PGRegexIMatch => Some(self.call(patterns::IMATCHES, vec![left.clone(), right.clone()])),
             BinaryOperator::PGRegexNotMatch => Some(not(self.call(patterns::MATCHES, vec![left.clone(), right.clone()]))),
             BinaryOperator::PGRegexNotIMatch => Some(not(self.call(patterns::IMATCHES, vec![left.clone(), right.clone()]))),
-            BinaryOperator::PGOverlap if is_list(left_type) && is_list(right_type) => Some(array_has_any(left.clone(), right.clone())),
+            BinaryOperator::PGOverlap if is_list(left_type) && is_list(right_type) => Some(overlap(left, left_type, right)?),
             BinaryOperator::StringConcat => concatenated(left, left_type, right, right_type),
             _ => None,
         })
     }
+}
+
+/// Whether two arrays have an item in common; a null is like no other.
+fn overlap(left: &Expr, left_type: &DataType, right: &Expr) -> Result<Expr> {
+    let (DataType::List(item) | DataType::LargeList(item) | DataType::FixedSizeList(item, _)) = left_type else {
+        return Ok(array_has_any(left.clone(), right.clone()));
+    };
+    let null = ScalarValue::List(ScalarValue::new_list(&[ScalarValue::try_from(item.data_type())?], item.data_type(), true));
+    Ok(array_has_any(array_except(left.clone(), Expr::Literal(null, None)), right.clone()))
 }
 
 /// Arrays are joined, text is put together; what is neither is text first.

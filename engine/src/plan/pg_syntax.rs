@@ -11,7 +11,7 @@ use catalog::SqlType;
 use catalog::types::SystemType;
 use datafusion::sql::sqlparser::ast::{
     self, AccessExpr, BinaryOperator, CastKind, DataType, Expr, FunctionArg, FunctionArgExpr, ObjectName, Select, SelectItem, SetExpr,
-    TableAlias, TableAliasColumnDef, TableFactor, Value, Visit, VisitMut, Visitor, VisitorMut,
+    TableAlias, TableAliasColumnDef, TableFactor, UnaryOperator, Value, Visit, VisitMut, Visitor, VisitorMut,
 };
 
 use super::meaning::read_as;
@@ -61,9 +61,41 @@ pub(super) fn rewrite_expr(expr: &mut Expr) {
             if let Some(text) = literal {
                 **right = read_as(&text, &SqlType::Array(Box::new(SqlType::Text)));
             }
+            any_as_not_all(expr);
         }
         _ => {}
     }
+}
+
+/// `x < ANY (array)` is `NOT x >= ALL (array)`, nulls included: the planner forgets them in ANY. `x = ANY (ARRAY[…])` is `x IN (…)`.
+fn any_as_not_all(expr: &mut Expr) {
+    let Expr::AnyOp { left, compare_op, right, .. } = expr else { return };
+    let opposite = match compare_op {
+        BinaryOperator::Eq => BinaryOperator::NotEq,
+        BinaryOperator::NotEq => BinaryOperator::Eq,
+        BinaryOperator::Lt => BinaryOperator::GtEq,
+        BinaryOperator::LtEq => BinaryOperator::Gt,
+        BinaryOperator::Gt => BinaryOperator::LtEq,
+        BinaryOperator::GtEq => BinaryOperator::Lt,
+        _ => return,
+    };
+    let (left, mut array) = (Box::new(take(left)), take(right));
+    while let Expr::Nested(inner) = array {
+        array = *inner;
+    }
+    *expr = match array {
+        Expr::Array(items) if opposite == BinaryOperator::NotEq && !items.elem.is_empty() => {
+            Expr::InList { expr: left, list: items.elem, negated: false }
+        }
+        subquery @ Expr::Subquery(_) => {
+            let compare_op = compare_op.clone();
+            Expr::AnyOp { left, compare_op, right: Box::new(subquery), is_some: false }
+        }
+        array => {
+            let all = Expr::AllOp { left, compare_op: opposite, right: Box::new(array) };
+            Expr::UnaryOp { op: UnaryOperator::Not, expr: Box::new(Expr::Nested(Box::new(all))) }
+        }
+    };
 }
 
 /// `pg_catalog.f` is `f`.
@@ -202,9 +234,8 @@ pub(super) fn rewrite_factor(factor: &mut TableFactor) {
             *factor = derived(call("unnest", [call("generate_subscripts_list", arguments)]), &function, alias.take());
         }
         "generate_series" => {
-            if let Some(alias) = alias
-                && alias.columns.is_empty()
-            {
+            let alias = alias.get_or_insert_with(|| plain_alias(&function));
+            if alias.columns.is_empty() {
                 alias.columns = vec![TableAliasColumnDef::from_name(alias.name.value.as_str())];
             }
         }
@@ -231,12 +262,17 @@ fn is_computed(expr: &Expr) -> bool {
 
 /// `(SELECT value AS name) AS alias`.
 fn derived(value: Expr, function: &str, alias: Option<TableAlias>) -> TableFactor {
-    let alias = alias.unwrap_or_else(|| TableAlias { explicit: true, name: names::quoted(function), columns: vec![], at: None });
+    let alias = alias.unwrap_or_else(|| plain_alias(function));
     let mut query = parse_query("SELECT 1").expect("our own text is a query");
     if let SetExpr::Select(select) = query.body.as_mut() {
         select.projection = vec![SelectItem::ExprWithAlias { expr: value, alias: alias.name.clone() }];
     }
     TableFactor::Derived { lateral: false, subquery: query, alias: Some(alias), sample: None }
+}
+
+/// A function in FROM is known by its name.
+fn plain_alias(function: &str) -> TableAlias {
+    TableAlias { explicit: true, name: names::quoted(function), columns: vec![], at: None }
 }
 
 /// `c.tableoid`, where `c` is a relation of `pg_catalog`, is that relation's id.

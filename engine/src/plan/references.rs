@@ -16,6 +16,8 @@ use datafusion::logical_expr::logical_plan::Projection;
 use datafusion::logical_expr::utils::merge_schema;
 use datafusion::logical_expr::{BinaryExpr, Expr, ExprSchemable, LogicalPlan, Operator, ScalarUDF, lit};
 
+use super::assignment::read_text;
+
 /// The function that shows an object id as its type does.
 pub const OUT: &str = "pg_out";
 
@@ -71,7 +73,31 @@ fn meant(expression: Expr, schema: &DFSchema, out: &Arc<ScalarUDF>) -> Transform
             let right = like_the_other(right, &left, schema);
             Transformed::yes(Expr::BinaryExpr(BinaryExpr { left: Box::new(left), op, right: Box::new(right) }))
         }
+        Expr::InList(mut in_list) => {
+            in_list.list = in_list.list.into_iter().map(|item| like_the_other(item, &in_list.expr, schema)).collect();
+            Transformed::yes(Expr::InList(in_list))
+        }
+        Expr::ScalarFunction(ScalarFunction { func, args }) if func.name() == "array_has" && args.len() == 2 => {
+            let [array, item] = <[Expr; 2]>::try_from(args).expect("there are two");
+            let array = items_like(array, &item, schema);
+            Transformed::yes(Expr::ScalarFunction(ScalarFunction { func, args: vec![array, item] }))
+        }
         other => Transformed::no(other),
+    }
+}
+
+/// The literals of an array written out, as they would be beside `item`.
+fn items_like(array: Expr, item: &Expr, schema: &DFSchema) -> Expr {
+    match array {
+        Expr::ScalarFunction(ScalarFunction { func, args }) if func.name() == "make_array" => {
+            let args = args.into_iter().map(|literal| like_the_other(literal, item, schema)).collect();
+            Expr::ScalarFunction(ScalarFunction { func, args })
+        }
+        Expr::ScalarFunction(ScalarFunction { func, args }) if func.name() == crate::functions::input::NAME => match args.first() {
+            Some(text) if type_of(item, schema) == Some(SqlType::Uuid) => read_text(text.clone(), &SqlType::Array(Box::new(SqlType::Uuid))),
+            _ => Expr::ScalarFunction(ScalarFunction { func, args }),
+        },
+        other => other,
     }
 }
 
@@ -79,7 +105,7 @@ fn is_comparison(operator: Operator) -> bool {
     matches!(operator, Operator::Eq | Operator::NotEq | Operator::Lt | Operator::LtEq | Operator::Gt | Operator::GtEq)
 }
 
-/// `'{0}'` beside an array of numbers is read as such an array, `'5'` beside an object id as a number.
+/// `'{0}'` beside an array of numbers is read as such an array, `'5'` beside an object id as a number, text beside a uuid as one.
 fn like_the_other(expression: Expr, other: &Expr, schema: &DFSchema) -> Expr {
     let Some(text) = text_literal(&expression) else { return expression };
     match type_of(other, schema) {
@@ -87,6 +113,8 @@ fn like_the_other(expression: Expr, other: &Expr, schema: &DFSchema) -> Expr {
             let read = crate::decode::parse_text(&SqlType::Array(item), text);
             read.map_or(expression, |value| Expr::Literal(value, None))
         }
+        // Kept in one spelling: another one of the same value is brought to it.
+        Some(SqlType::Uuid) => read_text(expression, &SqlType::Uuid),
         Some(SqlType::System(system)) if system.arrow() == DataType::Int64 => match text.trim().parse::<i64>() {
             Ok(number) => lit(number),
             Err(_) => expression,

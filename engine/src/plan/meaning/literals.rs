@@ -343,6 +343,18 @@ fn read_cast(expr: &mut Expr) -> bool {
     }
 }
 
+/// `ARRAY['…']::t[]`: literals in it are of the type that the whole is cast to.
+pub(super) fn cast_items(expr: &mut Expr) {
+    let Expr::Cast { kind: ast::CastKind::Cast | ast::CastKind::DoubleColon, expr: inner, data_type, .. } = expr else { return };
+    let (Expr::Array(items), ast::DataType::Array(ast::ArrayElemTypeDef::SquareBracket(item, _))) = (inner.as_mut(), data_type) else {
+        return;
+    };
+    for literal in items.elem.iter_mut().filter(|item| is_text(item)) {
+        let (expr, data_type) = (Box::new(take(literal)), item.as_ref().clone());
+        *literal = Expr::Cast { kind: ast::CastKind::Cast, expr, data_type, format: None, array: false };
+    }
+}
+
 fn is_integer(text: &str) -> bool {
     let digits = text.trim_start_matches(['-', '+']);
     !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit())

@@ -58,8 +58,10 @@ impl VisitorMut for Meaning {
     }
 
     fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<Self::Break> {
-        if let Expr::Function(function) = expr {
-            literals::mark_in_call(function);
+        match expr {
+            Expr::Function(function) => literals::mark_in_call(function),
+            Expr::Cast { .. } => literals::cast_items(expr),
+            _ => {}
         }
         ControlFlow::Continue(())
     }

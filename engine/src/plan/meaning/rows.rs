@@ -6,10 +6,11 @@
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-    BinaryOperator, Expr, GroupByExpr, Ident, ObjectName, Query, Select, SelectItem, UnaryOperator, Visit, VisitMut, Visitor, VisitorMut,
+    BinaryOperator, Expr, GroupByExpr, Ident, ObjectName, Select, SelectItem, UnaryOperator, Visit, Visitor,
 };
 
 use super::{call, is_named, take};
+use crate::plan::normalise::each_own_expression;
 
 /// Functions whose result is a list of the rows they give, and what makes that list.
 const SET_RETURNING: [(&str, &str); 3] =
@@ -19,39 +20,17 @@ const SET_RETURNING: [(&str, &str); 3] =
 pub(super) fn expand_items(items: &mut [SelectItem]) {
     for item in items {
         if let SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. } = item {
-            let _ = VisitMut::visit(expr, &mut Expand { depth: 0 });
+            each_own_expression(expr, &mut unnest_list);
         }
     }
 }
 
-/// Visits the expressions of one query, not those of its subqueries.
-struct Expand {
-    depth: usize,
-}
-
-impl VisitorMut for Expand {
-    type Break = ();
-
-    fn pre_visit_query(&mut self, _: &mut Query) -> ControlFlow<()> {
-        self.depth += 1;
-        ControlFlow::Continue(())
-    }
-
-    fn post_visit_query(&mut self, _: &mut Query) -> ControlFlow<()> {
-        self.depth -= 1;
-        ControlFlow::Continue(())
-    }
-
-    fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
-        if self.depth == 0
-            && let Expr::Function(function) = expr
-            && let Some((_, list)) = SET_RETURNING.iter().find(|(name, _)| is_named(function, name))
-        {
-            let Expr::Function(mut function) = take(expr) else { return ControlFlow::Continue(()) };
-            function.name = ObjectName::from(vec![Ident::new(*list)]);
-            *expr = call("unnest", [Expr::Function(function)]);
-        }
-        ControlFlow::Continue(())
+fn unnest_list(expr: &mut Expr) {
+    if let Expr::Function(function) = expr
+        && let Some((_, list)) = SET_RETURNING.iter().find(|(name, _)| is_named(function, name))
+    {
+        function.name = ObjectName::from(vec![Ident::new(*list)]);
+        *expr = call("unnest", [take(expr)]);
     }
 }
 

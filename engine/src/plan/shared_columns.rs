@@ -1,23 +1,21 @@
-//! FULL JOIN … USING: the shared column is that of whichever side has the row. DataFusion takes the left side's, so on the AST
+//! JOIN … USING: the shared column is that of the side that has the row, and comes first in `*`. DataFusion takes the left
+//! side's, in the left side's place, so on the AST
 //!
 //! ```sql
 //! SELECT k, v, w FROM a FULL JOIN b USING (k)
 //! SELECT coalesce(a.k, b.k) AS k, v, w FROM a FULL JOIN b ON a.k = b.k
 //! ```
 //!
-//! and `*` becomes `coalesce(a.k, b.k) AS k, a.* EXCEPT (k), b.* EXCEPT (k)`. All USING of a chain with a FULL JOIN are
-//! written out. Refused, since the columns are not known here: NATURAL FULL JOIN, and a shared column of which it is not plain
-//! which relation on the left has it.
-
-use std::ops::ControlFlow;
+//! and `*` becomes `coalesce(a.k, b.k) AS k, a.* EXCEPT (k), b.* EXCEPT (k)`. All USING of a chain with a FULL or RIGHT JOIN are
+//! written out; elsewhere only `*` is. The columns are not known here: refused are NATURAL FULL and RIGHT JOIN, and a shared
+//! column of which it is not plain which relation on the left has it. Without such a join, `*` is then left in DataFusion's order.
 
 use datafusion::sql::sqlparser::ast::{
     BinaryOperator, ExcludeSelectItem, Expr, GroupByExpr, Ident, Join, JoinConstraint, JoinOperator, ObjectName, OrderByKind, Query,
-    Select, SelectItem, SelectItemQualifiedWildcardKind, SetExpr, TableFactor, TableWithJoins, VisitMut, VisitorMut,
-    WildcardAdditionalOptions,
+    Select, SelectItem, SelectItemQualifiedWildcardKind, SetExpr, TableFactor, TableWithJoins, WildcardAdditionalOptions,
 };
 
-use super::normalise::{Refusal, call};
+use super::normalise::{Refusal, call, each_own_expression};
 use crate::Error;
 
 /// Rewrites a query's own SELECT with its ORDER BY.
@@ -47,12 +45,14 @@ fn is_named(item: &SelectItem, name: &Ident) -> bool {
 /// Rewrites one SELECT; what its shared columns now are.
 pub(super) fn rewrite_select(select: &mut Select) -> Result<Shared, Refusal> {
     let mut shared = Shared::default();
-    if !select.from.iter().any(has_full_using) {
+    if !select.from.iter().any(keeps_the_right) {
+        order_wildcards(select);
         return Ok(shared);
     }
     let mut everything = Vec::new();
     for from in &mut select.from {
-        everything.extend(write_out(from, &mut shared)?);
+        let is_rewritten = keeps_the_right(from);
+        everything.extend(write_out(from, is_rewritten, &mut shared)?);
     }
     let mut items = Vec::with_capacity(select.projection.len());
     for item in std::mem::take(&mut select.projection) {
@@ -82,8 +82,34 @@ pub(super) fn rewrite_select(select: &mut Select) -> Result<Shared, Refusal> {
     Ok(shared)
 }
 
-fn has_full_using(from: &TableWithJoins) -> bool {
-    from.joins.iter().any(|join| matches!(&join.join_operator, JoinOperator::FullOuter(JoinConstraint::Using(_) | JoinConstraint::Natural)))
+/// `*` with the shared columns first, where they are all plain; the joins stay as they are.
+fn order_wildcards(select: &mut Select) {
+    let is_plain =
+        |item: &SelectItem| matches!(item, SelectItem::Wildcard(options) if options.opt_exclude.is_none() && options.opt_except.is_none());
+    if !select.projection.iter().any(is_plain) || !select.from.iter().any(|from| from.joins.iter().any(has_using)) {
+        return;
+    }
+    let mut shared = Shared::default();
+    let columns = select.from.iter().cloned().map(|mut from| write_out(&mut from, true, &mut shared));
+    let Ok(columns) = columns.collect::<Result<Vec<_>, _>>() else { return };
+    let columns = columns.concat();
+    for item in std::mem::take(&mut select.projection) {
+        match is_plain(&item) {
+            true => select.projection.extend(columns.iter().cloned()),
+            false => select.projection.push(item),
+        }
+    }
+}
+
+fn has_using(join: &Join) -> bool {
+    matches!(kind(join), Some((_, JoinConstraint::Using(_))))
+}
+
+/// Whether it has a join with shared columns that gives rows of its right side alone.
+fn keeps_the_right(from: &TableWithJoins) -> bool {
+    from.joins
+        .iter()
+        .any(|join| matches!(kind(join), Some((Side::Right | Side::Either, JoinConstraint::Using(_) | JoinConstraint::Natural))))
 }
 
 /// The shared columns of a SELECT, by name.
@@ -97,43 +123,20 @@ impl Shared {
         self.columns.iter().find(|(shared, _)| same(shared, name)).map(|(_, expr)| expr.clone())
     }
 
+    /// Puts what a shared column is in place of its bare name; names in a subquery may be its own and are left.
     fn put_into(&self, expr: &mut Expr) {
-        let _ = VisitMut::visit(expr, &mut Replace { shared: self, depth: 0 });
-    }
-}
-
-/// Puts what a shared column is in place of its bare name; names in a subquery may be its own and are left.
-struct Replace<'a> {
-    shared: &'a Shared,
-    depth: usize,
-}
-
-impl VisitorMut for Replace<'_> {
-    type Break = ();
-
-    fn pre_visit_query(&mut self, _: &mut Query) -> ControlFlow<()> {
-        self.depth += 1;
-        ControlFlow::Continue(())
-    }
-
-    fn post_visit_query(&mut self, _: &mut Query) -> ControlFlow<()> {
-        self.depth -= 1;
-        ControlFlow::Continue(())
-    }
-
-    fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
-        if let (0, Expr::Identifier(name)) = (self.depth, &*expr) {
-            if let Some(shared) = self.shared.of(name) {
+        each_own_expression(expr, &mut |expr| {
+            if let Expr::Identifier(name) = &*expr
+                && let Some(shared) = self.of(name)
+            {
                 *expr = shared;
             }
-        }
-        ControlFlow::Continue(())
+        });
     }
 }
 
 /// Writes the USING of one item of FROM out as ON; what `*` is of it.
-fn write_out(from: &mut TableWithJoins, shared: &mut Shared) -> Result<Vec<SelectItem>, Refusal> {
-    let is_rewritten = has_full_using(from);
+fn write_out(from: &mut TableWithJoins, is_rewritten: bool, shared: &mut Shared) -> Result<Vec<SelectItem>, Refusal> {
     let mut relations = vec![(name_of(&from.relation)?, vec![])];
     let mut own: Vec<Ident> = Vec::new();
     for join in &mut from.joins {
@@ -164,6 +167,8 @@ fn write_out(from: &mut TableWithJoins, shared: &mut Shared) -> Result<Vec<Selec
             right_columns.clone_from(&columns);
             own.splice(0..0, columns);
             set_condition(join, conditions);
+        } else if let (true, Some(JoinConstraint::On(condition))) = (is_rewritten, constraint(join)) {
+            shared.put_into(condition);
         }
         relations.push((right, right_columns));
     }
@@ -181,18 +186,22 @@ enum Side {
     Either,
 }
 
+fn kind(join: &Join) -> Option<(Side, &JoinConstraint)> {
+    match &join.join_operator {
+        JoinOperator::Join(constraint) | JoinOperator::Inner(constraint) => Some((Side::Left, constraint)),
+        JoinOperator::Left(constraint) | JoinOperator::LeftOuter(constraint) => Some((Side::Left, constraint)),
+        JoinOperator::Right(constraint) | JoinOperator::RightOuter(constraint) => Some((Side::Right, constraint)),
+        JoinOperator::FullOuter(constraint) => Some((Side::Either, constraint)),
+        _ => None,
+    }
+}
+
 fn using(join: &Join) -> Result<Option<(Side, Vec<Ident>)>, Refusal> {
-    let (side, constraint) = match &join.join_operator {
-        JoinOperator::Join(constraint) | JoinOperator::Inner(constraint) => (Side::Left, constraint),
-        JoinOperator::Left(constraint) | JoinOperator::LeftOuter(constraint) => (Side::Left, constraint),
-        JoinOperator::Right(constraint) | JoinOperator::RightOuter(constraint) => (Side::Right, constraint),
-        JoinOperator::FullOuter(constraint) => (Side::Either, constraint),
-        _ => return Ok(None),
-    };
-    match constraint {
-        JoinConstraint::Using(names) => Ok(Some((side, names.iter().filter_map(last).collect()))),
-        JoinConstraint::Natural => {
-            let error = Error::unsupported("NATURAL JOIN beside or as a FULL JOIN is not supported", "name the shared columns in USING");
+    match kind(join) {
+        Some((side, JoinConstraint::Using(names))) => Ok(Some((side, names.iter().filter_map(last).collect()))),
+        Some((_, JoinConstraint::Natural)) => {
+            let error =
+                Error::unsupported("NATURAL JOIN beside or as a FULL or RIGHT JOIN is not supported", "name the shared columns in USING");
             Err(Refusal::of(join, error))
         }
         _ => Ok(None),
@@ -202,6 +211,10 @@ fn using(join: &Join) -> Result<Option<(Side, Vec<Ident>)>, Refusal> {
 fn set_condition(join: &mut Join, conditions: Vec<Expr>) {
     let both = |left: Expr, right: Expr| Expr::BinaryOp { left: Box::new(left), op: BinaryOperator::And, right: Box::new(right) };
     let on = JoinConstraint::On(conditions.into_iter().reduce(both).expect("USING names a column"));
+    *constraint(join).expect("only these joins have USING") = on;
+}
+
+fn constraint(join: &mut Join) -> Option<&mut JoinConstraint> {
     match &mut join.join_operator {
         JoinOperator::Join(constraint)
         | JoinOperator::Inner(constraint)
@@ -209,8 +222,8 @@ fn set_condition(join: &mut Join, conditions: Vec<Expr>) {
         | JoinOperator::LeftOuter(constraint)
         | JoinOperator::Right(constraint)
         | JoinOperator::RightOuter(constraint)
-        | JoinOperator::FullOuter(constraint) => *constraint = on,
-        _ => unreachable!("only these have USING"),
+        | JoinOperator::FullOuter(constraint) => Some(constraint),
+        _ => None,
     }
 }
 
@@ -229,7 +242,7 @@ fn name_of(factor: &TableFactor) -> Result<Ident, Refusal> {
         _ => None,
     };
     name.ok_or_else(|| {
-        let error = Error::unsupported("FULL JOIN USING beside something without a name is not supported", "give it an alias");
+        let error = Error::unsupported("FULL or RIGHT JOIN USING beside something without a name is not supported", "give it an alias");
         Refusal::of(factor, error)
     })
 }
@@ -258,7 +271,7 @@ fn same(a: &Ident, b: &Ident) -> bool {
 
 fn not_plain(name: &Ident) -> Error {
     Error::unsupported(
-        format!("USING ({name}) over several relations beside a FULL JOIN is not supported"),
+        format!("USING ({name}) over several relations beside a FULL or RIGHT JOIN is not supported"),
         "join with ON, and select coalesce(…) of the columns",
     )
 }
