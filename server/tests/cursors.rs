@@ -260,6 +260,41 @@ async fn notifications() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn queries_notify() {
+    let server = TestServer::start().await;
+    let (mut listener, mut raw) = (server.session().await, server.session().await);
+    listener.run("LISTEN chan").await;
+    let mut heard = async || {
+        let (_, body) = listener.receive().await.expect("a notification");
+        String::from_utf8_lossy(&body[4..]).replace('\0', "|")
+    };
+    assert_eq!(answer(&mut raw, "SELECT pg_notify('chan', 'row ' || g) FROM generate_series(1, 2) AS s(g)").await, ["", ""]);
+    assert_eq!([heard().await, heard().await], ["chan|row 1|", "chan|row 2|"]);
+    raw.parse("", "SELECT pg_notify($1, $2)", &[]).await;
+    raw.bind("", "", &[Some("chan"), Some("given")], &[]).await;
+    raw.execute("", 0).await;
+    assert_eq!(letters(&raw.sync().await), "12DCZ");
+    assert_eq!(heard().await, "chan|given|");
+    // It is part of the transaction, in its order.
+    raw.run("BEGIN; SELECT pg_notify('chan', 'never')").await;
+    raw.run("ROLLBACK").await;
+    raw.run("BEGIN; SELECT pg_notify('chan', 'a'); NOTIFY chan, 'b'; SAVEPOINT s; SELECT pg_notify('chan', 'lost')").await;
+    raw.run("ROLLBACK TO s; SELECT pg_notify('chan', 'a'), pg_notify('chan', 'c'); COMMIT").await;
+    assert_eq!([heard().await, heard().await, heard().await], ["chan|a|", "chan|b|", "chan|c|"]);
+    // Nothing is said by planning alone, nor by a message that fails.
+    raw.parse("", "SELECT pg_notify('chan', 'planned')", &[]).await;
+    raw.sync().await;
+    assert_eq!(answer(&mut raw, "SELECT pg_notify('chan', 'failed'); SELECT 1 / 0").await, ["22012"]);
+    for (wrong, sqlstate) in [("pg_notify('', 'x')", "22023"), ("pg_notify('chan', repeat('x', 8000))", "22023")] {
+        assert_eq!(answer(&mut raw, &format!("SELECT {wrong}")).await, [sqlstate]);
+    }
+    assert_eq!(answer(&mut raw, "SELECT pg_notify('chan', g::text) FROM generate_series(1, 20000) AS s(g)").await, ["54000"]);
+    raw.run("NOTIFY chan, 'last'").await;
+    assert_eq!(heard().await, "chan|last|");
+    assert_eq!(answer(&mut raw, "CREATE MATERIALIZED VIEW v AS SELECT pg_notify('chan', 'x') AS a").await, ["0A000"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_view_can_be_listened_to() {
     let server = TestServer::start().await;
     let (mut listener, mut raw) = (server.session().await, server.session().await);

@@ -1,6 +1,7 @@
-//! `current_setting(name [, missing_ok])` and `set_config(name, value, is_local)`: a session's settings in SQL.
+//! `current_setting(name [, missing_ok])` and `set_config(name, value, is_local)`: a session's settings in SQL; and
+//! `pg_notify(channel, payload)`, which is NOTIFY with values of a query.
 //!
-//! The session hands its settings over in [`SETTINGS`] while it plans a statement; the calls keep them from there, so that it
+//! The session hands itself over in [`SETTINGS`] while it plans a statement; the calls keep it from there, so that it
 //! does not matter which task computes a row. Where there is no session (a view, an embedded engine) they fail with `0A000`.
 
 use std::sync::Arc;
@@ -17,12 +18,14 @@ use datafusion::logical_expr::{ColumnarValue, Expr, ScalarFunctionArgs, ScalarUD
 use crate::Error;
 use crate::error::sqlstate;
 
-/// A session's settings.
+/// A session's settings, and its voice.
 pub trait SessionSettings: Send + Sync + std::fmt::Debug {
     /// The value of a setting as SHOW shows it. `42704` when there is none of this name.
     fn show(&self, name: &str) -> crate::Result<String>;
     /// SET, or SET LOCAL; returns the new value as SHOW shows it.
     fn set(&self, name: &str, value: &str, is_local: bool) -> crate::Result<String>;
+    /// NOTIFY, as part of the session's transaction.
+    fn notify(&self, channel: &str, payload: &str) -> crate::Result<()>;
 }
 
 tokio::task_local! {
@@ -30,9 +33,9 @@ tokio::task_local! {
     pub static SETTINGS: Arc<dyn SessionSettings>;
 }
 
-/// Registers both functions.
+/// Registers the functions.
 pub fn register(registry: &mut dyn FunctionRegistry) -> Result<()> {
-    for kind in [Kind::CurrentSetting, Kind::SetConfig] {
+    for kind in [Kind::CurrentSetting, Kind::SetConfig, Kind::Notify] {
         registry.register_udf(ScalarUDF::from(SettingsFunction::new(kind, None)).into())?;
     }
     Ok(())
@@ -42,6 +45,7 @@ pub fn register(registry: &mut dyn FunctionRegistry) -> Result<()> {
 enum Kind {
     CurrentSetting,
     SetConfig,
+    Notify,
 }
 
 #[derive(Debug)]
@@ -73,6 +77,7 @@ impl SettingsFunction {
                 Volatility::Stable,
             ),
             Kind::SetConfig => Signature::exact(vec![DataType::Utf8, DataType::Utf8, DataType::Boolean], Volatility::Volatile),
+            Kind::Notify => Signature::exact(vec![DataType::Utf8, DataType::Utf8], Volatility::Volatile),
         };
         Self { kind, signature, settings }
     }
@@ -87,6 +92,8 @@ impl SettingsFunction {
                 shown => shown.map(Some),
             },
             Kind::SetConfig => settings.set(name, second.unwrap_or_default(), flag).map(Some),
+            // Postgres gives `void`, which is shown as nothing.
+            Kind::Notify => settings.notify(name, second.unwrap_or_default()).map(|()| Some(String::new())),
         }
     }
 }
@@ -96,6 +103,7 @@ impl ScalarUDFImpl for SettingsFunction {
         match self.kind {
             Kind::CurrentSetting => "current_setting",
             Kind::SetConfig => "set_config",
+            Kind::Notify => "pg_notify",
         }
     }
 
@@ -124,7 +132,7 @@ impl ScalarUDFImpl for SettingsFunction {
         let columns = arguments.args.iter().map(|argument| argument.to_array(n_rows)).collect::<Result<Vec<ArrayRef>>>()?;
         let names = columns[0].as_string::<i32>();
         let seconds = match self.kind {
-            Kind::SetConfig => Some(cast(&columns[1], &DataType::Utf8)?),
+            Kind::SetConfig | Kind::Notify => Some(cast(&columns[1], &DataType::Utf8)?),
             Kind::CurrentSetting => None,
         };
         let flags = columns.last().filter(|column| *column.data_type() == DataType::Boolean).map(|column| column.as_boolean().clone());

@@ -131,7 +131,7 @@ fn refuse_volatile_call(expression: &Expr) -> DataFusionResult<TreeNodeRecursion
 
 /// What another session would get another value from.
 fn is_of_session(name: &str) -> bool {
-    matches!(name, "current_setting" | "set_config" | "pg_backend_pid")
+    matches!(name, "current_setting" | "set_config" | "pg_backend_pid" | "pg_notify")
 }
 
 fn is_clock(name: &str) -> bool {

@@ -20,6 +20,8 @@ use super::{Outcome, Session};
 
 /// Bytes of a payload at most, as in Postgres.
 const MAX_PAYLOAD_BYTES: usize = 8_000;
+/// Bytes of a channel's name at most, as in Postgres.
+const MAX_CHANNEL_BYTES: usize = 64;
 /// Notifications that wait for one listener at most: with their payloads some 8 MB. A listener that is further behind makes
 /// NOTIFY fail, as Postgres's full queue does.
 const MAX_WAITING: usize = 1_000;
@@ -82,6 +84,43 @@ impl Channels {
             }
         }
         Ok(())
+    }
+}
+
+/// Things that `pg_notify()` says before the session gathers them, at most: they are compared with each other.
+const MAX_SAID: usize = 10_000;
+
+/// What `pg_notify()` said, on whichever thread its row was computed, until the session gathers it: channels and payloads.
+#[derive(Debug, Default)]
+pub(super) struct Said(Mutex<Vec<(String, String)>>);
+
+impl Said {
+    pub(super) fn say(&self, channel: &str, payload: &str) -> Result<()> {
+        check_notification(channel, payload)?;
+        let mut said = self.0.lock().expect("nothing panics while holding it");
+        if said.last().is_some_and(|last| (last.0.as_str(), last.1.as_str()) == (channel, payload)) {
+            return Ok(());
+        }
+        if said.len() >= MAX_SAID {
+            return Err(Error::new(sqlstate::LIMIT_EXCEEDED, format!("a statement calls pg_notify() with at most {MAX_SAID} values")));
+        }
+        said.push((channel.to_owned(), payload.to_owned()));
+        Ok(())
+    }
+
+    fn take(&self) -> Vec<(String, String)> {
+        std::mem::take(&mut self.0.lock().expect("nothing panics while holding it"))
+    }
+}
+
+fn check_notification(channel: &str, payload: &str) -> Result<()> {
+    let invalid = |message: &str| Err(Error::new(sqlstate::INVALID_PARAMETER_VALUE, message));
+    match (channel.len(), payload.len()) {
+        (0, _) => invalid("channel name cannot be empty"),
+        (MAX_CHANNEL_BYTES.., _) => invalid("channel name too long"),
+        (_, MAX_PAYLOAD_BYTES..) => Err(Error::new(sqlstate::INVALID_PARAMETER_VALUE, "payload string too long")
+            .with_detail(format!("a payload has fewer than {MAX_PAYLOAD_BYTES} bytes"))),
+        _ => Ok(()),
     }
 }
 
@@ -156,10 +195,7 @@ impl Session {
 
     /// NOTIFY.
     pub(super) async fn notify(&mut self, channel: &str, payload: &str) -> Result<Outcome> {
-        if payload.len() >= MAX_PAYLOAD_BYTES {
-            return Err(Error::new(sqlstate::INVALID_PARAMETER_VALUE, "payload string too long")
-                .with_detail(format!("a payload has fewer than {MAX_PAYLOAD_BYTES} bytes")));
-        }
+        check_notification(channel, payload)?;
         let notification = Notification { process_id: self.process_id, channel: channel.to_owned(), payload: payload.to_owned() };
         self.take_effect(Change::Notify(notification)).await?;
         Ok(Outcome::done("NOTIFY"))
@@ -169,14 +205,32 @@ impl Session {
         if let Change::Listen(channel) = &change {
             self.prepare_to_follow(channel).await?;
         }
+        self.gather_said();
         if !self.pending.contains(&change) || !matches!(change, Change::Notify(_)) {
             self.pending.push(change);
         }
         if self.is_in_block() { Ok(()) } else { self.send_pending() }
     }
 
+    /// What `pg_notify()` said is part of the transaction from now on.
+    pub(super) fn gather_said(&mut self) {
+        for (channel, payload) in self.settings.said.take() {
+            let change = Change::Notify(Notification { process_id: self.process_id, channel, payload });
+            if !self.pending.contains(&change) {
+                self.pending.push(change);
+            }
+        }
+    }
+
+    /// The transaction is not to take effect.
+    pub(super) fn forget_pending(&mut self) {
+        self.pending.clear();
+        self.settings.said.take();
+    }
+
     /// At the end of a transaction: what it said takes effect.
     pub(super) fn send_pending(&mut self) -> Result<()> {
+        self.gather_said();
         let mut notifications = Vec::new();
         for change in std::mem::take(&mut self.pending) {
             match change {

@@ -13,6 +13,7 @@ use engine::error::sqlstate;
 use engine::functions::settings::SessionSettings;
 use engine::{Engine, Error, Result};
 
+use super::notify::Said;
 use crate::encode::column::Style;
 
 const CANT_CHANGE_RUNTIME_PARAM: &str = "55P02";
@@ -333,6 +334,8 @@ impl Settings {
 pub(super) struct SharedSettings {
     settings: Mutex<Settings>,
     engine: Engine,
+    /// What `pg_notify()` said.
+    pub(super) said: Said,
 }
 
 impl std::fmt::Debug for SharedSettings {
@@ -343,7 +346,7 @@ impl std::fmt::Debug for SharedSettings {
 
 impl SharedSettings {
     pub(super) fn new(settings: Settings, engine: Engine) -> Self {
-        Self { settings: Mutex::new(settings), engine }
+        Self { settings: Mutex::new(settings), engine, said: Said::default() }
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, Settings> {
@@ -379,6 +382,10 @@ impl SessionSettings for SharedSettings {
             false => settings.set(name, Some(value))?,
         }
         settings.show_one(name).map(|(_, value)| value)
+    }
+
+    fn notify(&self, channel: &str, payload: &str) -> Result<()> {
+        self.said.say(channel, payload)
     }
 }
 

@@ -193,7 +193,7 @@ impl Session {
             Block::Open(block) => block.failed = true,
             Block::Idle | Block::Implicit(_) => {
                 self.block = Block::Idle;
-                self.pending.clear();
+                self.forget_pending();
                 self.drop_portals();
             }
         }
@@ -246,7 +246,7 @@ impl Session {
         let was_open = self.is_open();
         self.block = Block::Idle;
         if !was_open {
-            self.pending.clear();
+            self.forget_pending();
             return Ok(with_warning("ROLLBACK", sqlstate::NO_ACTIVE_TRANSACTION, "there is no transaction in progress"));
         }
         self.rolled_back();
@@ -255,7 +255,7 @@ impl Session {
 
     fn rolled_back(&mut self) {
         self.settings().roll_back_block();
-        self.pending.clear();
+        self.forget_pending();
         self.drop_portals();
     }
 
@@ -303,6 +303,7 @@ impl Session {
             Some(transaction) => transaction.savepoint(),
             None => Savepoint::default(),
         };
+        self.gather_said();
         let (settings, pending) = (self.settings().clone(), self.pending.clone());
         let block = self.open_block("SAVEPOINT")?;
         if block.savepoints.len() >= MAX_SAVEPOINTS {
@@ -325,6 +326,7 @@ impl Session {
         block.savepoints.truncate(place + 1);
         block.failed = false;
         *self.settings() = settings;
+        self.forget_pending();
         self.pending = pending;
         self.drop_portals_below(place + 1);
         Ok(Outcome::done("ROLLBACK"))

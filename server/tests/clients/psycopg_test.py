@@ -423,7 +423,7 @@ class Streaming(Case):
         self.db.execute("LISTEN news")
         with self.other.transaction():
             self.other.execute("NOTIFY news, 'first'")
-            self.other.execute("NOTIFY news, 'second'")
+            self.other.execute("SELECT pg_notify(%s, %s)", ("news", "second"))
         notified = self.db.notifies(timeout=PATIENCE_S, stop_after=2)
         self.assertEqual([(n.channel, n.payload) for n in notified], [("news", "first"), ("news", "second")])
         self.db.execute("LISTEN sold")
