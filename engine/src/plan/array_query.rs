@@ -6,7 +6,7 @@
 //! ```
 //!
 //! so that both engines keep or run it as any other. Its ORDER BY is that of the array; the query itself keeps one only below
-//! LIMIT. Refused: an ORDER BY over something else than the column where the query is DISTINCT or a set operation.
+//! LIMIT. Behind ANY and ALL it is that query. Refused: an ORDER BY over something else than the column where the query is DISTINCT or a set operation.
 
 use datafusion::sql::sqlparser::ast::{
     Expr, Function, FunctionArguments, Ident, OrderBy, OrderByExpr, OrderByKind, Query, SelectItem, SetExpr, TableFactor, Value,
@@ -27,6 +27,19 @@ pub(super) fn rewrite(expr: &mut Expr) -> Result<(), Refusal> {
         *expr = Expr::Subquery(Box::new(rewritten));
     }
     Ok(())
+}
+
+/// `= ANY (ARRAY(SELECT …))` asks the query's rows, as `= ANY (SELECT …)` does.
+pub(super) fn rewrite_quantifier(expr: &mut Expr) {
+    let (Expr::AnyOp { right, .. } | Expr::AllOp { right, .. }) = expr else { return };
+    let mut list = right.as_ref();
+    while let Expr::Nested(inner) = list {
+        list = inner;
+    }
+    let Expr::Function(function) = list else { return };
+    if let (true, Some(query)) = (is_named(function, "array"), subquery(function)) {
+        **right = Expr::Subquery(Box::new(query.clone()));
+    }
 }
 
 fn subquery(function: &Function) -> Option<&Query> {

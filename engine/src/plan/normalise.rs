@@ -85,6 +85,11 @@ impl VisitorMut for Normaliser {
         flow(windows::rewrite_factor(factor))
     }
 
+    fn pre_visit_expr(&mut self, expr: &mut Expr) -> Flow {
+        array_query::rewrite_quantifier(expr);
+        ControlFlow::Continue(())
+    }
+
     fn post_visit_expr(&mut self, expr: &mut Expr) -> Flow {
         flow(rewrite_expr(expr))
     }

@@ -248,6 +248,13 @@ fn origin(plan: &LogicalPlan, index: usize) -> Option<(ObjectId, usize)> {
         LogicalPlan::Sort(sort) => origin(&sort.input, index),
         LogicalPlan::Limit(limit) => origin(&limit.input, index),
         LogicalPlan::Distinct(Distinct::All(input)) => origin(input, index),
+        // Grouping sets put an expression of their own in the first place, so no column is found there.
+        LogicalPlan::Aggregate(aggregate) => match aggregate.group_expr.get(index)? {
+            Expr::Column(column) => origin(&aggregate.input, aggregate.input.schema().maybe_index_of_column(column)?),
+            _ => None,
+        },
+        // Its input's columns come first.
+        LogicalPlan::Window(window) if index < window.input.schema().fields().len() => origin(&window.input, index),
         _ => None,
     }
 }

@@ -486,6 +486,10 @@ public class PgjdbcTest {
             same(ResultSetMetaData.columnNoNulls, shown.isNullable(3));
             same("shown", ((org.postgresql.PGResultSetMetaData) shown).getBaseTableName(1));
         }
+        try (PreparedStatement grouped = db.prepareStatement("SELECT name, count(*), row_number() OVER (ORDER BY name) FROM shown GROUP BY name")) {
+            same(ResultSetMetaData.columnNoNulls, grouped.getMetaData().isNullable(1));
+            same(ResultSetMetaData.columnNullableUnknown, grouped.getMetaData().isNullable(2));
+        }
     }
 
     static void relations(Connection db) throws Exception {
