@@ -113,6 +113,10 @@ fn arrow(error: &ArrowError) -> Error {
 }
 
 fn not_implemented(message: &str) -> Error {
+    if let Some(name) = message.strip_prefix("Unsupported SQL type ") {
+        // As it was written, in quotes of its own or not.
+        return Error::new(sqlstate::UNDEFINED_OBJECT, format!("type \"{}\" does not exist", name.replace('"', "")));
+    }
     Error::unsupported(lower_first(message), "rewrite the query without it")
 }
 
