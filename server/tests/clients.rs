@@ -22,8 +22,17 @@ async fn psycopg() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn sqlalchemy() {
-    passes(python("sqlalchemy_test.py")).await;
+async fn sqlalchemy_over_psycopg() {
+    let mut script = python("sqlalchemy_test.py");
+    script.env("SQLALCHEMY_DRIVER", "psycopg");
+    passes(script).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sqlalchemy_over_psycopg2() {
+    let mut script = python("sqlalchemy_test.py");
+    script.env("SQLALCHEMY_DRIVER", "psycopg2");
+    passes(script).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -66,7 +75,8 @@ fn documented_versions_are_the_tested_ones() {
     let rust = lock.split_once("name = \"tokio-postgres\"\nversion = \"").and_then(|(_, rest)| rest.split_once('"'));
     let rust = ("tokio-postgres", rust.expect("Cargo.lock has tokio-postgres").0);
     // What a driver brings along is not a client.
-    let clients = python.filter(|(name, _)| ["psycopg", "SQLAlchemy", "asyncpg"].contains(name)).chain(node).chain([rust]);
+    let clients =
+        python.filter(|(name, _)| ["psycopg", "psycopg2-binary", "SQLAlchemy", "asyncpg"].contains(name)).chain(node).chain([rust]);
     let missing: Vec<String> =
         clients.map(|(name, version)| format!("{name} {version}")).filter(|client| !document.contains(client)).collect();
     assert!(missing.is_empty(), "docs/clients.md does not name {missing:?}");

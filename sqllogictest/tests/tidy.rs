@@ -189,9 +189,7 @@ fn scripts_of_clients_open_with_their_idea_and_do_not_sleep() {
     for path in text_files(&root().join("server/tests/clients")) {
         let opening = match path.extension().and_then(|extension| extension.to_str()) {
             Some("py") => "\"\"\"",
-            Some("js") => "// ",
-            // Its comment stands before the class, behind imports that javac wants first.
-            Some("java") => "import ",
+            Some("js" | "java") => "// ",
             _ => continue,
         };
         n_scripts += 1;

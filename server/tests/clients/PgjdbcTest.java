@@ -1,3 +1,8 @@
+// pgjdbc: types in both formats, batches, fetch sizes, transactions, COPY, cancel, DatabaseMetaData, LISTEN, SUBSCRIBE.
+//
+// Run as one file, `java -cp postgresql.jar PgjdbcTest.java`, with the server's address in PGHOST and PGPORT. It prints what failed
+// and ends with 1; a test that hangs is ended by whoever runs this.
+
 import java.io.StringReader;
 import java.io.StringWriter;
 import java.math.BigDecimal;
@@ -36,12 +41,6 @@ import org.postgresql.util.PGInterval;
 import org.postgresql.util.PGobject;
 import org.postgresql.util.PSQLException;
 
-/**
- * pgjdbc: types in both formats, batches, fetch sizes, transactions, COPY, cancel, DatabaseMetaData, LISTEN, SUBSCRIBE.
- *
- * <p>Run as one file, {@code java -cp postgresql.jar PgjdbcTest.java}, with the server's address in PGHOST and PGPORT. It prints
- * what failed and ends with 1; a test that hangs is ended by whoever runs this.
- */
 public class PgjdbcTest {
     /** Runs for longer than anybody waits, so it ends only when it is canceled. */
     static final String ENDLESS =

@@ -1,4 +1,6 @@
-"""SQLAlchemy 2 over psycopg and asyncpg: Core, ORM, transactions, reflection, streamed results.
+"""SQLAlchemy 2 over psycopg, psycopg2 and asyncpg: Core, ORM, transactions, reflection, streamed results.
+
+SQLALCHEMY_DRIVER says over which of the first two; asyncpg has a test of its own below.
 
 Definitions are not part of a transaction here, so `create_all` wants an engine with isolation_level="AUTOCOMMIT"; and there are no
 sequences, so keys are given: `autoincrement=False`.
@@ -7,6 +9,7 @@ sequences, so keys are given: `autoincrement=False`.
 import asyncio
 import datetime
 import decimal
+import os
 import unittest
 import uuid
 
@@ -17,7 +20,8 @@ from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
 
 from checks import main
 
-engine = sa.create_engine("postgresql+psycopg://")
+address = f"postgresql+{os.environ['SQLALCHEMY_DRIVER']}://"
+engine = sa.create_engine(address)
 definitions = engine.execution_options(isolation_level="AUTOCOMMIT")
 
 
@@ -25,6 +29,11 @@ def define(*statements):
     with definitions.connect() as db:
         for statement in statements:
             db.execute(sa.text(statement))
+
+
+def sqlstate(error):
+    """Of the driver's error below SQLAlchemy's; psycopg2 calls it pgcode."""
+    return getattr(error.orig, "sqlstate", None) or error.orig.pgcode
 
 
 class Base(orm.DeclarativeBase):
@@ -100,7 +109,7 @@ class Orm(unittest.TestCase):
             with self.assertRaises(sa.exc.IntegrityError) as raised:
                 with session.begin_nested():
                     session.add(Customer(id=1, name="again"))
-            self.assertEqual(raised.exception.orig.sqlstate, "23505")
+            self.assertEqual(sqlstate(raised.exception), "23505")
             session.commit()
             session.add(Customer(id=4, name="Barbara"))
             session.flush()
@@ -195,7 +204,7 @@ class Core(unittest.TestCase):
             self.assertEqual([len(part) for part in parts], [700] * 7 + [100])
 
     def test_errors_and_what_they_are(self):
-        for statement, kind, sqlstate in [
+        for statement, kind, expected in [
             ("SELECT * FROM nowhere", sa.exc.ProgrammingError, "42P01"),
             ("SELEC 1", sa.exc.ProgrammingError, "42601"),
             ("SELECT 1 / 0", sa.exc.DataError, "22012"),
@@ -204,7 +213,7 @@ class Core(unittest.TestCase):
         ]:
             with engine.connect() as db, self.subTest(statement=statement), self.assertRaises(kind) as raised:
                 db.execute(sa.text(statement))
-            self.assertEqual(raised.exception.orig.sqlstate, sqlstate)
+            self.assertEqual(sqlstate(raised.exception), expected)
 
     def test_isolation_levels(self):
         for level in ("READ UNCOMMITTED", "READ COMMITTED", "REPEATABLE READ"):
@@ -216,7 +225,7 @@ class Core(unittest.TestCase):
             db.execute(sa.text("SELECT 1"))
 
     def test_a_pool_that_asks_whether_connections_live(self):
-        pooled = sa.create_engine("postgresql+psycopg://", pool_pre_ping=True, pool_size=1, max_overflow=0)
+        pooled = sa.create_engine(address, pool_pre_ping=True, pool_size=1, max_overflow=0)
         for _ in range(3):
             with pooled.connect() as db:
                 self.assertEqual(db.execute(sa.text("SELECT 1")).scalar(), 1)
