@@ -9,7 +9,7 @@ use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr::expressions::Column;
 
 use super::sharing::Operator;
-use super::{AggregateCall, Join, JoinKind, Maintenance, Map, Node, Plan, SortColumn, TopN};
+use super::{AggregateCall, Join, JoinKind, Maintenance, Map, Node, Over, Plan, Reach, SortColumn, TopN};
 
 /// The operator tree, two spaces per level; what several operators read is spelled out once. `name_of` gives relations their
 /// names.
@@ -71,7 +71,8 @@ fn describe(plan: &Plan, name_of: &dyn Fn(ObjectId) -> String) -> String {
             let partition = names(&over.input.schema, over.partition.iter().copied());
             let order_by = order(&over.input.schema, &over.order);
             let order_by = if order_by.is_empty() { order_by } else { format!(" order by {order_by}") };
-            format!("Over {} per {partition}{order_by}", over.describe)
+            let per = if partition.is_empty() { String::new() } else { format!(" per {partition}") };
+            format!("Over {}{per}{order_by}", over.describe)
         }
         Node::Recompute(recompute) => format!("Recompute {}", recompute.query.describe()),
     }
@@ -161,8 +162,20 @@ fn state_bound(plan: &Plan) -> Option<String> {
                 _ => "all input rows".into(),
             })
         }
-        Node::Over(_) => Some("all input rows; a change reads its partition".into()),
+        Node::Over(over) => Some(format!("all input rows; a change reads {}", describe_reach(over))),
         Node::Recompute(_) => Some("all input rows".into()),
+    }
+}
+
+/// The rows that a change makes an operator of windows read, of its partition or, without one, of all.
+fn describe_reach(over: &Over) -> &'static str {
+    let is_whole = over.reach.iter().any(|reach| matches!(reach, Reach::Whole));
+    let is_running = over.reach.iter().any(|reach| matches!(reach, Reach::Running(_)));
+    match (is_whole, is_running, over.partition.is_empty()) {
+        (true, _, true) => "all of them",
+        (true, _, false) => "its partition",
+        (false, true, _) => "the rows after it that change",
+        (false, false, _) => "the rows around it",
     }
 }
 

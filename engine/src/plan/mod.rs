@@ -257,14 +257,50 @@ impl TopN {
 pub struct Over {
     /// The input; the columns it has beyond those of the output hold computed keys.
     pub input: Box<Plan>,
-    /// Partition columns, at least one.
+    /// Partition columns; none is one partition of all rows.
     pub partition: Vec<usize>,
     /// The order within a partition.
     pub order: Vec<SortColumn>,
     /// The functions, over one partition in order.
     pub windows: Vec<Arc<dyn WindowExpr>>,
+    /// Of each function, the rows it looks at.
+    pub reach: Vec<Reach>,
     /// The functions as EXPLAIN shows them.
     pub describe: String,
+}
+
+/// The rows of its partition that a window function looks at for one of them.
+#[derive(Debug, Clone)]
+pub enum Reach {
+    /// From the start to the row and its peers.
+    Running(Running),
+    /// Rows at this distance at most.
+    Near {
+        /** Towards the start. */
+        before: usize,
+        /** Towards the end. */
+        after: usize,
+    },
+    /// All.
+    Whole,
+}
+
+/// A window function that can go on from where it stood.
+#[derive(Debug, Clone)]
+pub enum Running {
+    /// `row_number()`
+    RowNumber,
+    /// `rank()`
+    Rank,
+    /// `dense_rank()`
+    DenseRank,
+    /// An aggregate over a frame from the start to the current row.
+    Aggregate {
+        /** A frame of ROWS ends with the row, others with its last peer. */
+        by_row: bool,
+        /** FILTER, over the input's columns. */
+        filter: Option<Arc<dyn PhysicalExpr>>,
+    },
 }
 
 /// A sub-plan kept current by running it in batch.

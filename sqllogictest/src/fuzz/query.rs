@@ -211,7 +211,7 @@ impl<'a> Queries<'a> {
         let direction = self.one_of(&["", " DESC"]);
         let total = format!("{partition}ORDER BY {some}{direction}, {}", all(own));
         let number = self.column(Type::Number, own).unwrap_or_else(|| self.literal(Type::Number));
-        match self.rng.random_range(0..9) {
+        match self.rng.random_range(0..17) {
             0 => format!("row_number() OVER ({total})"),
             1 => format!("rank() OVER ({partition}ORDER BY {some}{direction})"),
             2 => format!("dense_rank() OVER ({partition}ORDER BY {some}{direction})"),
@@ -220,7 +220,15 @@ impl<'a> Queries<'a> {
             5 => format!("(sum({number}) OVER ({partition}ORDER BY {some}{direction}))::bigint"),
             6 => format!("count(*) OVER ({total} ROWS BETWEEN 2 PRECEDING AND CURRENT ROW)"),
             7 => format!("max({number}) OVER ({total} ROWS BETWEEN 1 PRECEDING AND 1 FOLLOWING)"),
-            _ => format!("min({number}) OVER ({partition})"),
+            8 => format!("min({number}) OVER ({partition})"),
+            9 => format!("max({number}) OVER ({partition}ORDER BY {some}{direction})"),
+            10 => format!("count(*) FILTER (WHERE {number} > 1) OVER ({total} ROWS UNBOUNDED PRECEDING)"),
+            11 => format!("lag({number}, {}, -1) OVER ({total})", self.rng.random_range(0..4)),
+            12 => format!("first_value({number}) OVER ({total} ROWS BETWEEN 2 PRECEDING AND 1 PRECEDING)"),
+            13 => format!("nth_value({number}, 2) OVER ({total} ROWS BETWEEN CURRENT ROW AND 3 FOLLOWING)"),
+            14 => format!("ntile(2) OVER ({total})"),
+            15 => format!("(sum({number}) OVER ({total} ROWS UNBOUNDED PRECEDING))::bigint"),
+            _ => format!("(sum({number}) OVER ({total} ROWS BETWEEN 1 FOLLOWING AND 2 FOLLOWING))::bigint"),
         }
     }
 
