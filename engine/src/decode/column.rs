@@ -18,6 +18,7 @@ use catalog::{Column, SqlType};
 use super::json::{self, Kind, Reader, Value};
 use super::{datetime, interval, text};
 use crate::error::sqlstate::{INVALID_TEXT, NOT_NULL_VIOLATION};
+use crate::functions::scalar::zones::Zone;
 use crate::{Error, Result};
 
 /// Values of one column.
@@ -28,6 +29,8 @@ pub struct ColumnBuffer {
     nullable: bool,
     validity: NullBufferBuilder,
     values: Values,
+    /// In which times without a zone are read as `timestamptz`; `None` is UTC.
+    zone: Option<Zone>,
 }
 
 #[derive(Debug)]
@@ -74,7 +77,23 @@ impl ColumnBuffer {
             SqlType::Struct(fields) => Values::Struct(fields.iter().map(|(name, sql_type)| Self::of_type(name, sql_type, true)).collect()),
             _ => Values::Bytes { bytes: Vec::new(), offsets: vec![0] },
         };
-        Self { name: name.into(), sql_type: sql_type.clone(), nullable, validity: NullBufferBuilder::new(0), values }
+        Self { name: name.into(), sql_type: sql_type.clone(), nullable, validity: NullBufferBuilder::new(0), values, zone: None }
+    }
+
+    /// Reads times without a zone as those of `zone`.
+    pub fn in_zone(mut self, zone: Zone) -> Self {
+        self.set_zone(zone);
+        self
+    }
+
+    /// The same for a buffer in use.
+    pub fn set_zone(&mut self, zone: Zone) {
+        match &mut self.values {
+            Values::List { elements, .. } => elements.set_zone(zone),
+            Values::Struct(fields) => fields.iter_mut().for_each(|field| field.set_zone(zone)),
+            _ => {}
+        }
+        self.zone = Some(zone);
     }
 
     /// The column's name.
@@ -123,7 +142,10 @@ impl ColumnBuffer {
             (SqlType::Date, Values::Int32(values)) => values.push(datetime::parse_date(input)?),
             (SqlType::Time, Values::Int64(values)) => values.push(datetime::parse_time(input)?),
             (SqlType::Timestamp, Values::Int64(values)) => values.push(datetime::parse_timestamp(input)?),
-            (SqlType::TimestampTz, Values::Int64(values)) => values.push(datetime::parse_timestamp_tz(input)?),
+            (SqlType::TimestampTz, Values::Int64(values)) => {
+                let zone = self.zone;
+                values.push(datetime::parse_timestamp_tz(input, |local| zone.map_or(Ok(local), |zone| zone.to_utc(local)))?);
+            }
             (SqlType::Real, Values::Float32(values)) => values.push(text::parse_real(input)?),
             (SqlType::Double, Values::Float64(values)) => values.push(text::parse_double(input)?),
             (SqlType::Numeric(modifier), Values::Decimal(values)) => {

@@ -29,11 +29,16 @@ pub fn parse_timestamp(text: &str) -> Result<i64> {
     Parser::new("timestamp", text).moment()?.local_us().ok_or_else(|| out_of_range(text))
 }
 
-/// Microseconds since 1970-01-01 00:00 UTC of a `timestamp with time zone`; UTC when no zone is given.
-pub fn parse_timestamp_tz(text: &str) -> Result<i64> {
+/// Microseconds since 1970-01-01 00:00 UTC of a `timestamp with time zone`. Without a zone in the text it is a local time that
+/// `to_utc` knows how to read.
+pub fn parse_timestamp_tz(text: &str, to_utc: impl FnOnce(i64) -> Result<i64>) -> Result<i64> {
     let moment = Parser::new("timestamp with time zone", text).moment()?;
-    let utc_us = moment.local_us().and_then(|local_us| local_us.checked_sub(moment.zone_us.unwrap_or(0)));
-    utc_us.filter(|utc_us| is_in_range(*utc_us)).ok_or_else(|| out_of_range(text))
+    let local_us = moment.local_us().ok_or_else(|| out_of_range(text))?;
+    let utc_us = match moment.zone_us {
+        Some(zone_us) => local_us.checked_sub(zone_us).ok_or_else(|| out_of_range(text))?,
+        None => to_utc(local_us)?,
+    };
+    if is_in_range(utc_us) { Ok(utc_us) } else { Err(out_of_range(text)) }
 }
 
 /// Days since 1970-01-01 of a date of the Gregorian calendar (Howard Hinnant, `days_from_civil`).

@@ -80,7 +80,7 @@ impl Guess {
     fn of_time(value: &str) -> Self {
         // Eight digits are a number; what has a sign behind the date has a zone.
         let after_date = value.get(10..).unwrap_or_default();
-        match (datetime::parse_timestamp_tz(value).is_ok(), after_date.trim()) {
+        match (datetime::parse_timestamp_tz(value, Ok).is_ok(), after_date.trim()) {
             (false, _) => Self::Text,
             (true, "") => Self::Date,
             (true, time) if time.contains(['+', '-']) => Self::TimestampTz,

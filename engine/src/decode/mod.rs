@@ -33,6 +33,7 @@ use self::delimited::{Delimited, Header};
 use self::json::{Kind, Reader, Value};
 use self::rows::RowBuffer;
 use crate::error::sqlstate::{BAD_COPY_FORMAT, FEATURE_NOT_SUPPORTED};
+use crate::functions::scalar::zones::Zone;
 use crate::plan::statement::{CopyFormat, CopyKind};
 use crate::{Error, Result};
 
@@ -82,7 +83,13 @@ pub fn decode_error_rows(failures: &[DecodeFailure], now_us: i64) -> RecordBatch
 
 /// The value that `input` stands for, by the rules of the type's Postgres input function.
 pub fn parse_text(sql_type: &SqlType, input: &str) -> Result<ScalarValue> {
+    parse_text_in(sql_type, input, None)
+}
+
+/// The same by the clock of a zone; `None` is UTC.
+pub fn parse_text_in(sql_type: &SqlType, input: &str, zone: Option<Zone>) -> Result<ScalarValue> {
     let mut buffer = ColumnBuffer::of_type("value", sql_type, true);
+    zone.into_iter().for_each(|zone| buffer.set_zone(zone));
     buffer.append_text(input)?;
     ScalarValue::try_from_array(&buffer.finish(), 0).map_err(|error| Error::internal(format!("a decoded value has no scalar: {error}")))
 }
@@ -225,6 +232,12 @@ impl Decoder {
         self.source = Some(name.into());
         self.offset = offset;
         self.line = None;
+        self
+    }
+
+    /// Times without a zone are those of `zone`; without this they are UTC's.
+    pub fn in_zone(mut self, zone: Zone) -> Self {
+        self.rows.set_zone(zone);
         self
     }
 

@@ -8,6 +8,7 @@ use catalog::Column;
 
 use super::column::ColumnBuffer;
 use crate::Result;
+use crate::functions::scalar::zones::Zone;
 
 /// Rows of one batch at most.
 const MAX_BATCH_ROWS: usize = 65_536;
@@ -30,6 +31,11 @@ impl RowBuffer {
         let columns: Vec<_> = columns.iter().map(ColumnBuffer::new).collect();
         let schema = Arc::new(Schema::new(columns.iter().map(ColumnBuffer::field).collect::<Vec<_>>()));
         Self { columns, schema, n_rows: 0, n_bytes: 0, finished: Vec::new() }
+    }
+
+    /// Times without a zone are those of `zone`.
+    pub fn set_zone(&mut self, zone: Zone) {
+        self.columns.iter_mut().for_each(|column| column.set_zone(zone));
     }
 
     /// Names and types of the batches.

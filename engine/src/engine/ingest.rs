@@ -10,6 +10,8 @@ use std::sync::Arc;
 use super::{Core, Engine, Transaction};
 use crate::decode::{CsvHeader, DecodeFailure, Decoder, Format, decode_error_rows};
 use crate::error::sqlstate;
+use crate::functions::scalar::zones::Zone;
+use crate::functions::settings::session_zone;
 use crate::plan::statement::{CopyFormat, CopyIn, Name};
 use crate::sequencer::Request;
 use crate::sequencer::table::{OnConflict, Write};
@@ -49,7 +51,11 @@ pub enum IngestFormat {
 impl Engine {
     /// Starts a COPY FROM STDIN.
     pub async fn copy_in(&self, copy: &CopyIn) -> Result<Ingest> {
-        self.start_ingest(&copy.target, &copy.columns, Format::of_copy(&copy.format)?)
+        let ingest = self.start_ingest(&copy.target, &copy.columns, Format::of_copy(&copy.format)?)?;
+        Ok(match session_zone() {
+            Some(zone) => Ingest { decoder: ingest.decoder.in_zone(Zone::of_session(&zone)?), ..ingest },
+            None => ingest,
+        })
     }
 
     /// Starts an HTTP ingest into a push stream or table.

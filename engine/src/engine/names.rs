@@ -46,11 +46,11 @@ impl<'a> Names<'a> {
         Some(SqlFunction { arguments: arguments.clone(), returns: returns.clone(), body: body.clone() })
     }
 
-    fn view(&self, object: &Object, query: &str) -> Option<Relation> {
+    fn view(&self, object: &Object, query: &str, is_materialized: bool) -> Option<Relation> {
         let columns = object.columns.iter().map(|column| column.name.clone()).collect();
         let mut query = parse_query(query).ok()?;
         self.inline(&mut query).ok()?;
-        Some(Relation::View { query, columns })
+        Some(Relation::View { query, columns, is_materialized })
     }
 }
 
@@ -63,8 +63,8 @@ impl RelationProvider for Names<'_> {
             return system::relation(self.core, schema, name).map(Relation::Rows);
         };
         match &object.definition {
-            Definition::View { query } => self.view(object, query),
-            Definition::MaterializedView { query, .. } if self.expand_views => self.view(object, query),
+            Definition::View { query } => self.view(object, query, false),
+            Definition::MaterializedView { query, .. } if self.expand_views => self.view(object, query, true),
             Definition::Sink { .. } | Definition::Function { .. } => None,
             _ => Some(Relation::Stored { id: object.id, schema: schema_of(object), append_only: self.core.is_append_only(object) }),
         }

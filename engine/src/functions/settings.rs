@@ -22,6 +22,8 @@ use crate::error::sqlstate;
 pub trait SessionSettings: Send + Sync + std::fmt::Debug {
     /// The value of a setting as SHOW shows it. `42704` when there is none of this name.
     fn show(&self, name: &str) -> crate::Result<String>;
+    /// `TimeZone`; `None` is UTC.
+    fn zone(&self) -> Option<String>;
     /// SET, or SET LOCAL; returns the new value as SHOW shows it.
     fn set(&self, name: &str, value: &str, is_local: bool) -> crate::Result<String>;
     /// NOTIFY, as part of the session's transaction.
@@ -31,6 +33,11 @@ pub trait SessionSettings: Send + Sync + std::fmt::Debug {
 tokio::task_local! {
     /// The settings of the session whose statement this task plans.
     pub static SETTINGS: Arc<dyn SessionSettings>;
+}
+
+/// The `TimeZone` of the session whose statement this task plans; `None` is UTC, and where there is no session.
+pub fn session_zone() -> Option<String> {
+    SETTINGS.try_with(|settings| settings.zone()).ok().flatten()
 }
 
 /// Registers the functions.

@@ -43,9 +43,11 @@ mod sorted;
 pub mod statement;
 mod subquery;
 pub mod system;
+mod system_types;
 #[cfg(test)]
 mod tests;
 pub mod windows;
+mod zone;
 
 use std::sync::Arc;
 

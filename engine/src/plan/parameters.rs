@@ -449,7 +449,10 @@ impl VisitorMut for Hints {
 
     fn pre_visit_expr(&mut self, expression: &mut ast::Expr) -> ControlFlow<Error> {
         match expression {
-            ast::Expr::Cast { expr, data_type, .. } => self.note(expr, || sql_type(data_type).ok()),
+            ast::Expr::Cast { expr, data_type, .. } => {
+                // Those of the system catalog are none that a table's column can have.
+                self.note(expr, || sql_type(data_type).ok().or_else(|| data_type.to_string().parse().ok()));
+            }
             ast::Expr::Function(function) if super::normalise::is_named(function, input::NAME) => {
                 if let Some([value, ast::Expr::Value(type_name)]) = plain_arguments(function).as_deref() {
                     self.note(value, || type_name.clone().into_string()?.parse().ok());

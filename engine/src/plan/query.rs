@@ -28,7 +28,9 @@ use super::references::named_references;
 use super::relation::{Names, RelationProvider, RelationSource, rename};
 use super::session::Session;
 use super::statement::Parsed;
+use super::system_types::with_system_types;
 use crate::error::sqlstate;
+use crate::functions::settings::session_zone;
 use crate::{Error, Result};
 
 /// Makes plans for one statement.
@@ -38,12 +40,14 @@ pub struct Planner<'a> {
     now_us: i64,
     text: Option<SourceText>,
     inference: Option<&'a Inference>,
+    /// `TimeZone` of the session that asks, for what is read once; `None` is UTC.
+    zone: Option<String>,
 }
 
 impl<'a> Planner<'a> {
-    /// Plans against `relations`, with `now()` at `now_us` microseconds since 1970.
+    /// Plans against `relations`, with `now()` at `now_us` microseconds since 1970, for the session of this task.
     pub fn new(session: &'a Session, relations: &'a dyn RelationProvider, now_us: i64) -> Self {
-        Self { session, relations, now_us, text: None, inference: None }
+        Self { session, relations, now_us, text: None, inference: None, zone: session_zone() }
     }
 
     /// What the statement was parsed from: errors then carry a position in it.
@@ -102,8 +106,12 @@ impl<'a> Planner<'a> {
     /// The last steps for any logical plan: nothing left open, types coerced, types that clients know.
     pub(crate) fn finish(&self, plan: LogicalPlan, state: SessionState, purpose: Purpose) -> Result<PlannedQuery> {
         let plan = canonical(plan, purpose)
-            .and_then(|plan| analyze(plan, &state))
+            .and_then(|plan| match self.zone.as_deref().filter(|_| purpose == Purpose::Read) {
+                Some(zone) => self.session.analyzer_in(zone).execute_and_check(plan, state.config_options(), |_, _| {}),
+                None => analyze(plan, &state),
+            })
             .and_then(client_types)
+            .and_then(|plan| if purpose == Purpose::Read { with_system_types(plan) } else { Ok(plan) })
             .map_err(|error| from_datafusion(error, self.text.as_ref()))?;
         if let Some(inference) = self.inference {
             inference.observe(&plan).map_err(|error| self.failure(error))?;

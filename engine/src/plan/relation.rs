@@ -24,11 +24,13 @@ use datafusion::sql::sqlparser::ast;
 
 use crate::Error;
 use crate::error::sqlstate;
+use crate::functions::settings::session_zone;
 use crate::plan::canonical::Purpose;
 use crate::plan::meaning::for_planner;
 use crate::plan::names;
 use crate::plan::statement::Name;
 use crate::plan::system::refused_in_view;
+use crate::plan::zone::pinned_to_utc;
 
 /// Views inside views at most.
 pub const MAX_VIEW_DEPTH: usize = 32;
@@ -67,6 +69,8 @@ pub enum Relation {
         query: Box<ast::Query>,
         /// Names for its columns; empty keeps the query's.
         columns: Vec<String>,
+        /// It is kept current, and so computed in UTC, whatever the zone of the session that reads it.
+        is_materialized: bool,
     },
     /// Rows that are there already: a system relation.
     Rows(Arc<dyn TableProvider>),
@@ -128,7 +132,10 @@ impl<'a> Names<'a> {
     /// itself.
     fn plan_views_in(&self, query: &ast::Query, depth: usize) -> DataFusionResult<()> {
         for name in names::relations(query) {
-            let Some(Relation::View { query, columns }) = self.relations.resolve(name.schema.as_deref(), &name.name) else { continue };
+            let Some(Relation::View { query, columns, is_materialized }) = self.relations.resolve(name.schema.as_deref(), &name.name)
+            else {
+                continue;
+            };
             if self.views.borrow().contains_key(&name) {
                 continue;
             }
@@ -138,6 +145,10 @@ impl<'a> Names<'a> {
             }
             self.plan_views_in(&query, depth + 1)?;
             let plan = SqlToRel::new(self).sql_statement_to_plan(ast::Statement::Query(Box::new(for_planner(*query))))?;
+            let plan = match is_materialized && session_zone().is_some() {
+                true => pinned_to_utc(plan, self.state)?,
+                false => plan,
+            };
             let source = Arc::new(ViewSource { plan: rename(plan, &columns)? });
             self.views.borrow_mut().insert(name, source);
         }

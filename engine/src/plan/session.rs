@@ -2,7 +2,7 @@
 //! set of functions, types and rules, so that they cannot disagree.
 //!
 //! Guaranteed: identifiers fold as in Postgres, nulls sort as if larger than every value, text is `Utf8`, timestamps are
-//! microseconds, the time zone is UTC, and `now()` is the time handed in. Not guaranteed: that a plan made with one
+//! microseconds, the time zone is UTC unless the analyzer is asked for another's ([`Session::analyzer_in`]), and `now()` is the time handed in. Not guaranteed: that a plan made with one
 //! function registry means the same after functions were replaced.
 
 use std::sync::Arc;
@@ -34,7 +34,7 @@ use datafusion::optimizer::push_down_limit::PushDownLimit;
 use datafusion::optimizer::rewrite_set_comparison::RewriteSetComparison;
 use datafusion::optimizer::scalar_subquery_to_join::ScalarSubqueryToJoin;
 use datafusion::optimizer::simplify_expressions::SimplifyExpressions;
-use datafusion::optimizer::{AnalyzerRule, Optimizer, OptimizerRule};
+use datafusion::optimizer::{Analyzer, AnalyzerRule, Optimizer, OptimizerRule};
 use datafusion::physical_optimizer::PhysicalOptimizerRule;
 use datafusion::physical_optimizer::optimizer::PhysicalOptimizer;
 use datafusion::prelude::SessionConfig;
@@ -48,6 +48,7 @@ use crate::plan::grouping_sets::GroupingSetsAsUnion;
 use crate::plan::operators::PostgresOperators;
 use crate::plan::sorted::SortWhatIsNotKnownToBe;
 use crate::plan::subquery::UnnestSubqueries;
+use crate::plan::zone::InZone;
 
 /// Rows per batch in batch runs.
 pub const BATCH_ROWS: usize = 8192;
@@ -91,6 +92,14 @@ impl Session {
         *properties = Default::default();
         properties.query_execution_start_time = timestamp_us_to_datetime(now_us).map(|time| time.and_utc());
         state
+    }
+
+    /// The rules that settle types and meanings, for queries of a session in `zone`.
+    pub fn analyzer_in(&self, zone: &str) -> Analyzer {
+        let mut rules = analyzer_rules();
+        let after_coercion = rules.iter().position(|rule| rule.name() == "type_coercion").map_or(rules.len(), |place| place + 1);
+        rules.insert(after_coercion, Arc::new(InZone::new(zone, &self.base)));
+        Analyzer::with_rules(rules)
     }
 
     /// The rules for plans that are maintained: see [`view_rules`].

@@ -253,7 +253,7 @@ fn whole(options: &Options, column: &Column, name: &str) -> Result<Option<i64>> 
         SqlType::Date => datetime::parse_date(written).map(i64::from),
         SqlType::Time => datetime::parse_time(written),
         SqlType::Timestamp => datetime::parse_timestamp(written),
-        SqlType::TimestampTz => datetime::parse_timestamp_tz(written),
+        SqlType::TimestampTz => datetime::parse_timestamp_tz(written, Ok),
         _ => {
             let (min, max) = whole_bounds(&column.sql_type).unwrap_or((i64::MIN, i64::MAX));
             return options.number(&option, min..=max);

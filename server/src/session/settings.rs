@@ -1,7 +1,7 @@
 //! SET and SHOW: what Postgres clients set and ask for.
 //!
 //! Guaranteed: a setting that is accepted has the effect Postgres gives it, or its values make no difference here; anything else
-//! is refused. One exception: `TimeZone` decides how times are written, while SQL reads and computes them in UTC.
+//! is refused.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -370,6 +370,10 @@ impl SharedSettings {
 }
 
 impl SessionSettings for SharedSettings {
+    fn zone(&self) -> Option<String> {
+        self.lock().style().zone
+    }
+
     fn show(&self, name: &str) -> Result<String> {
         self.lock().show_one(name).map(|(_, value)| value)
     }

@@ -287,7 +287,19 @@ impl Session {
         if block.has_run && block.read_only && modes.read_only == Some(false) {
             return Err(Error::new(sqlstate::ACTIVE_TRANSACTION, "transaction read-write mode must be set before any query"));
         }
-        block.read_only = modes.read_only.unwrap_or(block.read_only);
+        let is_read_only = modes.read_only.unwrap_or(block.read_only);
+        let is_serializable = match modes.isolation {
+            Some(level) => level == "serializable",
+            None => self.settings().get("transaction_isolation").is_ok_and(|level| level == "serializable"),
+        };
+        if is_serializable && !is_read_only {
+            return Err(Error::unsupported(
+                "a SERIALIZABLE transaction that writes is not supported yet",
+                "use ISOLATION LEVEL REPEATABLE READ: a snapshot, and 40001 when a row written was changed by another",
+            ));
+        }
+        let Block::Open(block) = &mut self.block else { return Ok(()) };
+        block.read_only = is_read_only;
         let read_only = on_or_off(block.read_only);
         let mut settings = self.settings();
         settings.tell_local("transaction_read_only", read_only);

@@ -25,8 +25,8 @@ class Case(unittest.IsolatedAsyncioTestCase):
 
 class Values(Case):
     async def test_every_type_goes_in_and_out(self):
-        # asyncpg looks most arrays up by a recursive query that is not run yet.
-        pairs = [(sql_type, value) for sql_type, value in VALUES if not sql_type.endswith("[]")]
+        # asyncpg looks most arrays up by a recursion in a subquery that refers to the query around it.
+        pairs = VALUES
         columns = ", ".join(f"c{i} {sql_type}" for i, (sql_type, _) in enumerate(pairs))
         await self.make("DROP TABLE IF EXISTS every_type", f"CREATE TABLE every_type (id int, {columns})")
         values = [value for _, value in pairs]

@@ -129,6 +129,6 @@ impl RelationProvider for Names<'_> {
             Definition::Sink { .. } | Definition::Function { .. } => return None,
             _ => return Some(Relation::Stored { id: object.id, schema: self::schema(object), append_only: false }),
         };
-        Some(Relation::View { query: self.query(query).ok()?, columns: column_names(object) })
+        Some(Relation::View { query: self.query(query).ok()?, columns: column_names(object), is_materialized: false })
     }
 }

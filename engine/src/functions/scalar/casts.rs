@@ -3,11 +3,15 @@
 //! To text every value is as clients read it; from text it is read by the type's input rules; from `numeric` and `double
 //! precision` to integers it is rounded to the nearest (halves away from zero for numeric, to even for double), and what
 //! does not fit is `22003`. [`differs`] says which casts these are; `plan/arithmetic.rs` puts [`cast_function`] there.
+//! [`depends_on_zone`] says which depend on a session's `TimeZone`; `plan/zone.rs` puts [`cast_function_in`] there.
 
 use std::hash::Hash;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, Float64Array, Int64Array, IntervalMonthDayNanoArray, StringArray, Time64MicrosecondArray};
+use arrow::array::{
+    Array, ArrayRef, AsArray, Float64Array, Int64Array, IntervalMonthDayNanoArray, StringArray, Time64MicrosecondArray,
+    TimestampMicrosecondArray,
+};
 use arrow::compute::cast;
 use arrow::datatypes::{
     DataType, Decimal128Type, Field, FieldRef, Float64Type, IntervalMonthDayNano, IntervalMonthDayNanoType, IntervalUnit,
@@ -20,7 +24,10 @@ use datafusion::logical_expr::{ColumnarValue, ReturnFieldArgs, ScalarFunctionArg
 
 use super::calendar::DAY;
 use super::numeric::Number;
+use super::zones::Zone;
 use crate::Error;
+use crate::decode::column::ColumnBuffer;
+use crate::encode::column::Style;
 use crate::error::sqlstate::NUMERIC_VALUE_OUT_OF_RANGE;
 
 /// True where Arrow's cast is not Postgres'.
@@ -39,18 +46,61 @@ pub fn differs(from: &DataType, to: &DataType) -> bool {
     }
 }
 
+/// True where the result depends on the session's `TimeZone`.
+pub fn depends_on_zone(from: &DataType, to: &DataType) -> bool {
+    use DataType::*;
+    match (from, to) {
+        (Utf8, to) => has_zone(to),
+        (from, Utf8) => has_zone(from),
+        (Timestamp(_, None) | Date32 | Date64, Timestamp(_, Some(_))) => true,
+        (Timestamp(_, Some(_)), Timestamp(_, None) | Date32 | Date64 | Time32(_) | Time64(_)) => true,
+        (List(from), List(to)) => depends_on_zone(from.data_type(), to.data_type()),
+        _ => false,
+    }
+}
+
+/// True for a `timestamptz` and for what has one inside.
+pub fn has_zone(data_type: &DataType) -> bool {
+    match data_type {
+        DataType::Timestamp(_, zone) => zone.is_some(),
+        DataType::List(item) => has_zone(item.data_type()),
+        DataType::Struct(fields) => fields.iter().any(|field| has_zone(field.data_type())),
+        _ => false,
+    }
+}
+
 /// The function that casts to the type of `to`; its results carry the SQL type that `to` carries.
 pub fn cast_function(to: &Field) -> Arc<ScalarUDF> {
+    function(to, None)
+}
+
+/// The same for a session in `zone`, for casts that depend on it.
+pub fn cast_function_in(to: &Field, zone: &str) -> Arc<ScalarUDF> {
+    function(to, Some(zone.to_owned()))
+}
+
+fn function(to: &Field, zone: Option<String>) -> Arc<ScalarUDF> {
     let sql_type = to.metadata().get(PG_TYPE).cloned();
     let signature = Signature::any(1, Volatility::Immutable);
-    Arc::new(ScalarUDF::new_from_impl(Cast { to: to.data_type().clone(), sql_type, signature }))
+    Arc::new(ScalarUDF::new_from_impl(Cast { to: to.data_type().clone(), sql_type, zone, signature }))
 }
 
 #[derive(Debug, PartialEq, Eq, Hash)]
 struct Cast {
     to: DataType,
     sql_type: Option<String>,
+    /// The session's `TimeZone`, where the cast depends on it.
+    zone: Option<String>,
     signature: Signature,
+}
+
+impl Cast {
+    fn cast(&self, values: &ArrayRef) -> crate::Result<ArrayRef> {
+        match &self.zone {
+            Some(zone) => cast_in_zone(values, &self.to, zone),
+            None => cast_like_postgres(values, &self.to),
+        }
+    }
 }
 
 impl ScalarUDFImpl for Cast {
@@ -78,10 +128,10 @@ impl ScalarUDFImpl for Cast {
         let external = |error: Error| DataFusionError::External(Box::new(error));
         match &arguments.args[0] {
             ColumnarValue::Scalar(value) => {
-                let values = cast_like_postgres(&value.to_array()?, &self.to).map_err(external)?;
+                let values = self.cast(&value.to_array()?).map_err(external)?;
                 Ok(ColumnarValue::Scalar(ScalarValue::try_from_array(&values, 0)?))
             }
-            ColumnarValue::Array(values) => Ok(ColumnarValue::Array(cast_like_postgres(values, &self.to).map_err(external)?)),
+            ColumnarValue::Array(values) => Ok(ColumnarValue::Array(self.cast(values).map_err(external)?)),
         }
     }
 }
@@ -139,9 +189,48 @@ pub fn cast_like_postgres(values: &ArrayRef, to: &DataType) -> crate::Result<Arr
     }
 }
 
+/// A column as `to`, by the clock of `zone`.
+fn cast_in_zone(values: &ArrayRef, to: &DataType, zone: &str) -> crate::Result<ArrayRef> {
+    use DataType::*;
+    let local = Timestamp(TimeUnit::Microsecond, None);
+    match (values.data_type(), to) {
+        (from, to) if !depends_on_zone(from, to) => cast_like_postgres(values, to),
+        (Utf8, to) => read_into(ColumnBuffer::of_type("value", &SqlType::of_arrow(to), true).in_zone(Zone::of_session(zone)?), values, to),
+        (List(_), List(item)) => {
+            let lists = values.as_list::<i32>();
+            let items = cast_in_zone(lists.values(), item.data_type(), zone)?;
+            Ok(Arc::new(arrow::array::ListArray::try_new(Arc::clone(item), lists.offsets().clone(), items, lists.nulls().cloned())?))
+        }
+        (_, Utf8) => {
+            let style = Style { zone: Some(zone.to_owned()), ..Style::default() };
+            let shown = super::strings::shown_in(values, &style)?;
+            Ok(Arc::new((0..values.len()).map(shown).collect::<StringArray>()))
+        }
+        (Timestamp(_, Some(_)), to) => {
+            let instants = cast(values, &Timestamp(TimeUnit::Microsecond, Some("UTC".into())))?;
+            cast_like_postgres(&moved(&instants, Zone::of_session(zone)?, Zone::to_local)?, to)
+        }
+        (_, to) => {
+            let utc = moved(&cast_like_postgres(values, &local)?, Zone::of_session(zone)?, Zone::to_utc)?;
+            Ok(cast(&(Arc::new(utc.as_primitive::<TimestampMicrosecondType>().clone().with_timezone("UTC")) as ArrayRef), to)?)
+        }
+    }
+}
+
+/// Each time by another clock.
+fn moved(times: &ArrayRef, zone: Zone, convert: fn(Zone, i64) -> crate::Result<i64>) -> crate::Result<ArrayRef> {
+    let times = times.as_primitive::<TimestampMicrosecondType>();
+    let moved = times.iter().map(|time| time.map(|time| convert(zone, time)).transpose());
+    Ok(Arc::new(moved.collect::<crate::Result<TimestampMicrosecondArray>>()?))
+}
+
 fn read_text(texts: &StringArray, to: &DataType) -> crate::Result<ArrayRef> {
-    let sql_type = SqlType::of_arrow(to);
-    let mut buffer = crate::decode::column::ColumnBuffer::of_type("value", &sql_type, true);
+    let texts: ArrayRef = Arc::new(texts.clone());
+    read_into(ColumnBuffer::of_type("value", &SqlType::of_arrow(to), true), &texts, to)
+}
+
+fn read_into(mut buffer: ColumnBuffer, texts: &ArrayRef, to: &DataType) -> crate::Result<ArrayRef> {
+    let texts: &StringArray = texts.as_string();
     for text in texts {
         match text {
             Some(text) => buffer.append_text(text)?,

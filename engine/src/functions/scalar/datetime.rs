@@ -43,7 +43,7 @@ pub fn functions() -> Vec<Scalar> {
             .or(over2::<Text, TimestampTz, Result<TimestampTz>>(|unit, at| truncated(unit, at.0).map(TimestampTz)))
             .or(over2::<Text, Interval, Result<IntervalMonthDayNano>>(truncated_interval))
             .or(over3::<Text, TimestampTz, Text, Result<TimestampTz>>(|unit, at, zone| {
-                zones::to_utc(truncated(unit, zones::to_local(at.0, zone)?)?, zone).map(TimestampTz)
+                truncated_in(unit, at.0, zones::named(zone)?).map(TimestampTz)
             })),
         Scalar::new("date_bin")
             .or(over3::<Interval, Timestamp, Timestamp, Result<Timestamp>>(|stride, at, origin| bin(stride, at.0, origin.0).map(Timestamp)))
@@ -99,6 +99,17 @@ fn truncated(unit: &str, micros: i64) -> Result<i64> {
         "millennium" | "millenniums" | "millennia" => month(first_year(1000), 1),
         _ => Err(unknown_unit(unit, "timestamp without time zone")),
     }
+}
+
+/// `date_trunc` by the clock of a zone. What is shorter than a day is cut off without another look at the clock, so that in the
+/// hour that is repeated it stays in its own.
+pub fn truncated_in(unit: &str, utc: i64, zone: zones::Zone) -> Result<i64> {
+    let local = zone.to_local(utc)?;
+    let first = truncated(unit, local)?;
+    let unit = unit.to_ascii_lowercase();
+    let is_short =
+        matches!(unit.as_str(), "us" | "ms") || ["microsec", "millisec", "sec", "min", "hour"].iter().any(|it| unit.starts_with(it));
+    if is_short { Ok(utc - (local - first)) } else { zone.to_utc(first) }
 }
 
 fn truncated_interval(unit: &str, span: IntervalMonthDayNano) -> Result<IntervalMonthDayNano> {

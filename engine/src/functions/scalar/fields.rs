@@ -9,6 +9,7 @@ use datafusion::common::ScalarValue;
 use super::calendar::{DAY, HOUR, MINUTE, Moment};
 use super::overload::{Kind, Overload, Scalar};
 use super::typed::{Argument, Date, Interval, Text, Time, Timestamp, TimestampTz};
+use super::zones::Zone;
 use crate::error::sqlstate::INVALID_PARAMETER_VALUE;
 use crate::{Error, Result};
 
@@ -29,7 +30,7 @@ pub fn functions() -> Vec<Scalar> {
 }
 
 /// Seconds and what is smaller have digits behind the point, the rest none.
-fn scale_of_field(_: &[FieldRef], constants: &[Option<ScalarValue>]) -> Result<DataType> {
+pub fn scale_of_field(_: &[FieldRef], constants: &[Option<ScalarValue>]) -> Result<DataType> {
     let scale = match constants.first() {
         Some(Some(ScalarValue::Utf8(Some(field)))) => match field.to_ascii_lowercase().as_str() {
             "second" | "seconds" | "epoch" => 6,
@@ -84,7 +85,8 @@ fn part(field: &str, value: Value) -> Result<i128> {
                 _ => return Err(unknown("interval")),
             })
         }
-        Value::Moment { micros, with_zone, of_date } => {
+        Value::Moment { micros, east, of_date } => {
+            let with_zone = east.is_some();
             let at = Moment::of(micros);
             if let Some(part) = time_part(at.time).filter(|_| !of_date) {
                 return Ok(part);
@@ -110,9 +112,11 @@ fn part(field: &str, value: Value) -> Result<i128> {
                 "decade" | "decades" => millionths(at.year.div_euclid(10)),
                 "century" | "centuries" => millionths(group(100)),
                 "millennium" | "millennia" => millionths(group(1_000)),
-                "epoch" => micros.into(),
+                "epoch" => i128::from(micros) - i128::from(east.unwrap_or(0)),
                 "julian" => millionths(micros.div_euclid(DAY) + 2_440_588) + i128::from(at.time) * 1_000_000 / i128::from(DAY),
-                "timezone" | "timezone_hour" | "timezone_minute" if with_zone => 0,
+                "timezone" if with_zone => east.unwrap_or(0).into(),
+                "timezone_hour" if with_zone => millionths(east.unwrap_or(0) / HOUR),
+                "timezone_minute" if with_zone => millionths(east.unwrap_or(0) / MINUTE % 60),
                 "hour" | "minute" | "second" | "millisecond" | "milliseconds" | "microsecond" | "microseconds" | "timezone"
                 | "timezone_hour" | "timezone_minute" => return Err(unsupported(type_name)),
                 _ => return Err(unknown(type_name)),
@@ -123,15 +127,24 @@ fn part(field: &str, value: Value) -> Result<i128> {
 
 enum Value {
     Time(i64),
-    Interval { months: i64, days: i64, micros: i64 },
-    Moment { micros: i64, with_zone: bool, of_date: bool },
+    Interval {
+        months: i64,
+        days: i64,
+        micros: i64,
+    },
+    /// By a clock that is so far east of UTC, if it knows its zone.
+    Moment {
+        micros: i64,
+        east: Option<i64>,
+        of_date: bool,
+    },
 }
 
 fn reader(source: &ArrayRef) -> Box<dyn Fn(usize) -> Value + '_> {
     match source.data_type() {
         DataType::Date32 => {
             let days = source.as_primitive::<arrow::datatypes::Date32Type>();
-            Box::new(|row| Value::Moment { micros: i64::from(days.value(row)).saturating_mul(DAY), with_zone: false, of_date: true })
+            Box::new(|row| Value::Moment { micros: i64::from(days.value(row)).saturating_mul(DAY), east: None, of_date: true })
         }
         DataType::Time64(_) => {
             let times = source.as_primitive::<arrow::datatypes::Time64MicrosecondType>();
@@ -145,11 +158,17 @@ fn reader(source: &ArrayRef) -> Box<dyn Fn(usize) -> Value + '_> {
             })
         }
         data_type => {
-            let with_zone = matches!(data_type, DataType::Timestamp(TimeUnit::Microsecond, Some(_)));
+            let east = matches!(data_type, DataType::Timestamp(TimeUnit::Microsecond, Some(_))).then_some(0);
             let times = source.as_primitive::<arrow::datatypes::TimestampMicrosecondType>();
-            Box::new(move |row| Value::Moment { micros: times.value(row), with_zone, of_date: false })
+            Box::new(move |row| Value::Moment { micros: times.value(row), east, of_date: false })
         }
     }
+}
+
+/// `extract(field from timestamptz)` by the clock of a zone, in millionths.
+pub fn part_in(field: &str, utc: i64, zone: Zone) -> Result<i128> {
+    let east = zone.east_of(utc)?;
+    part(&field.to_ascii_lowercase(), Value::Moment { micros: zone.to_local(utc)?, east: Some(east), of_date: false })
 }
 
 /// The part of each row in millionths.
@@ -163,12 +182,17 @@ fn each(arguments: &[ArrayRef], n_rows: usize) -> impl Iterator<Item = Result<Op
 }
 
 fn extracted(arguments: &[ArrayRef], n_rows: usize, returned: &DataType) -> Result<ArrayRef> {
+    numerics(each(arguments, n_rows), returned)
+}
+
+/// Millionths as numerics of the type that [`scale_of_field`] gives.
+pub fn numerics(parts: impl Iterator<Item = Result<Option<i128>>>, returned: &DataType) -> Result<ArrayRef> {
     let DataType::Decimal128(precision, scale) = *returned else { return Err(Error::internal("extract returns numeric")) };
     let at_scale = |millionths: i128| match scale {
         0..=6 => millionths / 10i128.pow(6 - scale as u32),
         _ => millionths * 10i128.pow(scale as u32 - 6),
     };
-    let values = each(arguments, n_rows).map(|part| Ok(part?.map(at_scale))).collect::<Result<Decimal128Array>>()?;
+    let values = parts.map(|part| Ok(part?.map(at_scale))).collect::<Result<Decimal128Array>>()?;
     Ok(Arc::new(values.with_precision_and_scale(precision, scale)?))
 }
 

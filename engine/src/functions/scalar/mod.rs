@@ -12,6 +12,7 @@ mod calendar;
 pub mod casts;
 mod datetime;
 pub mod fields;
+pub mod in_zone;
 pub mod intervals;
 mod math;
 pub mod numeric;
@@ -21,7 +22,7 @@ mod polymorphic;
 mod strings;
 mod templates;
 mod typed;
-mod zones;
+pub mod zones;
 
 pub use overload::Scalar;
 

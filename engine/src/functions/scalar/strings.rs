@@ -83,8 +83,13 @@ pub fn functions() -> Vec<Scalar> {
 }
 
 /// What output functions give for each row of any column; booleans are `t` and `f`.
-pub fn shown(array: &ArrayRef) -> Result<impl Fn(usize) -> Option<String>> {
-    let column = Column::new(&Field::new("", array.data_type().clone(), true), array, &Style::default())?;
+pub fn shown(array: &ArrayRef) -> Result<impl Fn(usize) -> Option<String> + use<>> {
+    shown_in(array, &Style::default())
+}
+
+/// The same for a session with these settings.
+pub fn shown_in(array: &ArrayRef, style: &Style) -> Result<impl Fn(usize) -> Option<String> + use<>> {
+    let column = Column::new(&Field::new("", array.data_type().clone(), true), array, style)?;
     Ok(move |row: usize| {
         (!column.is_null(row)).then(|| {
             let mut out = Vec::new();

@@ -7,7 +7,7 @@
 use std::str::FromStr;
 
 use chrono::{DateTime, LocalResult, Offset, TimeZone};
-use chrono_tz::Tz;
+use chrono_tz::{OffsetName, Tz};
 
 use super::calendar::{HOUR, MINUTE, SECOND, in_range, out_of_range};
 use super::overload::{Scalar, over2};
@@ -29,10 +29,66 @@ pub fn functions() -> Vec<Scalar> {
     ]
 }
 
-enum Zone {
+/// A time zone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Zone {
+    /// One of the IANA database.
     Named(Tz),
     /// Microseconds east of Greenwich.
     Fixed(i64),
+}
+
+impl Zone {
+    /// The zone that a session's `TimeZone` names: names come before abbreviations, so that `CET` has its summer time.
+    pub fn of_session(name: &str) -> Result<Self> {
+        Tz::from_str(name).map_or_else(|_| zone(name), |zone| Ok(Self::Named(zone)))
+    }
+
+    /// The moment of a clock in the zone as microseconds since 1970 in UTC.
+    pub fn to_utc(self, local: i64) -> Result<i64> {
+        let east = match self {
+            Self::Fixed(east) => east,
+            Self::Named(zone) => {
+                let naive = DateTime::from_timestamp_micros(local).ok_or_else(out_of_range)?.naive_utc();
+                let offset = match zone.offset_from_local_datetime(&naive) {
+                    LocalResult::Single(offset) => offset,
+                    LocalResult::Ambiguous(_, standard) => standard,
+                    // left out: the offset of a day before
+                    LocalResult::None => zone.offset_from_utc_datetime(&(naive - chrono::TimeDelta::days(1))),
+                };
+                i64::from(offset.fix().local_minus_utc()) * SECOND
+            }
+        };
+        in_range(local.checked_sub(east).ok_or_else(out_of_range)?)
+    }
+
+    /// What a clock in the zone shows at a moment.
+    pub fn to_local(self, utc: i64) -> Result<i64> {
+        in_range(utc.checked_add(self.east_of(utc)?).ok_or_else(out_of_range)?)
+    }
+
+    /// Microseconds by which a clock in the zone is ahead of UTC at a moment.
+    pub fn east_of(self, utc: i64) -> Result<i64> {
+        match self {
+            Self::Fixed(east) => Ok(east),
+            Self::Named(zone) => {
+                let naive = DateTime::from_timestamp_micros(utc).ok_or_else(out_of_range)?.naive_utc();
+                Ok(i64::from(zone.offset_from_utc_datetime(&naive).fix().local_minus_utc()) * SECOND)
+            }
+        }
+    }
+
+    /// How the zone is called at a moment, as `EDT`; an offset where it has no letters.
+    pub fn abbreviation(self, utc: i64) -> Result<String> {
+        let named = match self {
+            Self::Fixed(_) => None,
+            Self::Named(zone) => {
+                let naive = DateTime::from_timestamp_micros(utc).ok_or_else(out_of_range)?.naive_utc();
+                zone.offset_from_utc_datetime(&naive).abbreviation().map(str::to_owned)
+            }
+        };
+        Ok(named.unwrap_or_default())
+    }
 }
 
 /// The zone of a name, an abbreviation or an offset.
@@ -78,34 +134,15 @@ fn zone(name: &str) -> Result<Zone> {
 
 /// The moment of a clock in `name` as microseconds since 1970 in UTC.
 pub fn to_utc(local: i64, name: &str) -> Result<i64> {
-    let east = match zone(name)? {
-        Zone::Fixed(east) => east,
-        Zone::Named(zone) => {
-            let naive = DateTime::from_timestamp_micros(local).ok_or_else(out_of_range)?.naive_utc();
-            let offset = match zone.offset_from_local_datetime(&naive) {
-                LocalResult::Single(offset) => offset,
-                LocalResult::Ambiguous(_, standard) => standard,
-                // left out: the offset of a day before
-                LocalResult::None => zone.offset_from_utc_datetime(&(naive - chrono::TimeDelta::days(1))),
-            };
-            i64::from(offset.fix().local_minus_utc()) * SECOND
-        }
-    };
-    in_range(local.checked_sub(east).ok_or_else(out_of_range)?)
+    zone(name)?.to_utc(local)
 }
 
 /// What a clock in `name` shows at a moment.
 pub fn to_local(utc: i64, name: &str) -> Result<i64> {
-    in_range(utc.checked_add(east_of(utc, name)?).ok_or_else(out_of_range)?)
+    zone(name)?.to_local(utc)
 }
 
-/// Microseconds by which a clock in `name` is ahead of UTC at a moment.
-fn east_of(utc: i64, name: &str) -> Result<i64> {
-    match zone(name)? {
-        Zone::Fixed(east) => Ok(east),
-        Zone::Named(zone) => {
-            let naive = DateTime::from_timestamp_micros(utc).ok_or_else(out_of_range)?.naive_utc();
-            Ok(i64::from(zone.offset_from_utc_datetime(&naive).fix().local_minus_utc()) * SECOND)
-        }
-    }
+/// The zone that an argument of a function names.
+pub fn named(name: &str) -> Result<Zone> {
+    zone(name)
 }

@@ -250,18 +250,17 @@ pub(super) fn transaction(cursor: &mut Cursor, word: &str) -> Parse<Statement> {
     }
 }
 
-/// Transaction modes. Every level up to REPEATABLE READ is given as snapshot isolation, which is more than each asks for;
-/// SERIALIZABLE would be less, and is refused.
+/// Transaction modes. Every level up to REPEATABLE READ is given as snapshot isolation, which is more than each asks for.
+/// SERIALIZABLE would be less, and is refused but for READ ONLY: as no other transaction is serializable, a snapshot is.
 fn parse_modes(cursor: &mut Cursor) -> Parse<Modes> {
     let mut modes = Modes::default();
+    let mut serializable_at = None;
     loop {
         let at = cursor.here();
         if cursor.eat(&["ISOLATION", "LEVEL"]) {
-            if cursor.eat(&["SERIALIZABLE"]) {
-                let hint = "use ISOLATION LEVEL REPEATABLE READ: a snapshot, and 40001 when a row written was changed by another";
-                return cursor.refuse(Error::unsupported("isolation level SERIALIZABLE is not supported yet", hint), at);
-            }
-            let levels: [(&[&str], &'static str); 3] = [
+            serializable_at = cursor.at(&["SERIALIZABLE"]).then_some(at);
+            let levels: [(&[&str], &'static str); 4] = [
+                (&["SERIALIZABLE"], "serializable"),
                 (&["REPEATABLE", "READ"], "repeatable read"),
                 (&["READ", "COMMITTED"], "read committed"),
                 (&["READ", "UNCOMMITTED"], "read uncommitted"),
@@ -275,7 +274,13 @@ fn parse_modes(cursor: &mut Cursor) -> Parse<Modes> {
         } else if cursor.eat(&["READ", "WRITE"]) {
             modes.read_only = Some(false);
         } else if !(cursor.eat(&["NOT", "DEFERRABLE"]) || cursor.eat(&["DEFERRABLE"])) {
-            return Ok(modes);
+            return match serializable_at {
+                Some(at) if modes.read_only != Some(true) => {
+                    let hint = "add READ ONLY, or use ISOLATION LEVEL REPEATABLE READ: a snapshot, and 40001 when a row written was changed by another";
+                    cursor.refuse(Error::unsupported("isolation level SERIALIZABLE is not supported yet", hint), at)
+                }
+                _ => Ok(modes),
+            };
         }
         cursor.eat_token(&Token::Comma);
     }

@@ -472,6 +472,10 @@ fn sessions() {
     );
     table.check("BEGIN ISOLATION LEVEL SERIALIZABLE", "0A000 7 isolation level SERIALIZABLE is not supported yet");
     table.check(
+        "begin isolation level serializable read only deferrable",
+        "Begin { modes: Modes { isolation: Some(\"serializable\"), read_only: Some(true) } }",
+    );
+    table.check(
         "SAVEPOINT a; ROLLBACK TO SAVEPOINT a; ROLLBACK TO \"B\"; RELEASE a",
         "Savepoint { name: \"a\" } ; RollbackTo { name: \"a\" } ; RollbackTo { name: \"B\" } ; Release { name: \"a\" }",
     );

@@ -20,6 +20,7 @@ use datafusion::logical_expr::{
 
 use super::Unnesting;
 use super::names::{column, columns, distinct, project};
+use super::recursion::Recursion;
 use crate::Error;
 use crate::plan::relation::external;
 
@@ -29,6 +30,8 @@ pub(super) struct Bindings {
     pub(super) rows: LogicalPlan,
     /// The outer columns.
     pub(super) outer: Vec<Column>,
+    /// The recursions around the part that is bound: their rows so far have bindings of their own.
+    pub(super) recursions: Vec<Recursion>,
 }
 
 /// A part of a subquery with its bindings.
@@ -44,7 +47,7 @@ impl Bindings {
         let columns = outer_columns(subquery, outer);
         let chosen = columns.iter().cloned().map(Expr::Column).collect();
         let rows = distinct(project(chosen, outer.clone())?)?;
-        Ok(Self { rows, outer: columns })
+        Ok(Self { rows, outer: columns, recursions: Vec::new() })
     }
 
     fn place(&self, expression: &Expr) -> Option<usize> {
@@ -56,6 +59,7 @@ impl Bindings {
 
     fn is_named_in(&self, plan: &LogicalPlan) -> bool {
         plan.all_out_ref_exprs().iter().any(|reference| self.place(reference).is_some())
+            || self.recursions.iter().any(|recursion| recursion.is_read_in(plan))
     }
 
     /// The expression over the columns that hold the bindings.
@@ -127,6 +131,8 @@ impl Unnesting {
             LogicalPlan::Union(union) => self.bind_union(union, outer),
             LogicalPlan::Unnest(unnest) => self.bind_unnest(unnest, outer),
             LogicalPlan::Values(values) => self.bind_values(values, outer),
+            LogicalPlan::RecursiveQuery(recursion) => self.bind_recursion(recursion, outer),
+            LogicalPlan::TableScan(_) => outer.rows_so_far(plan),
             other => Err(external(refers_outside(&other.display().to_string()))),
         }
     }
@@ -372,7 +378,7 @@ fn renamed(call: Expr, name: &str) -> Expr {
     if call.schema_name().to_string() == name { call } else { super::super::lower::unaliased(&call).clone().alias(name) }
 }
 
-fn refers_outside(what: &str) -> Error {
+pub(super) fn refers_outside(what: &str) -> Error {
     Error::unsupported(
         format!("a subquery whose {what} refers to columns of the query around it is not supported"),
         "write the subquery as a join with the tables it refers to",

@@ -34,10 +34,10 @@ impl RelationProvider for Fixture {
             return Some(Relation::Stored { id: *id, schema: rows.schema(), append_only: *append_only });
         }
         if name == "endless" {
-            return Some(Relation::View { query: Box::new(query("SELECT * FROM endless")), columns: vec![] });
+            return Some(Relation::View { query: Box::new(query("SELECT * FROM endless")), columns: vec![], is_materialized: false });
         }
         let (sql, columns) = self.views.get(name)?;
-        Some(Relation::View { query: Box::new(query(sql)), columns: columns.clone() })
+        Some(Relation::View { query: Box::new(query(sql)), columns: columns.clone(), is_materialized: false })
     }
 }
 

@@ -10,21 +10,23 @@ use arrow::datatypes::DataType;
 
 use super::overload::{Evaluate, Kind, Overload, Scalar, over2};
 use super::typed::{Argument, BigInt, Date, Double, Integer, Interval, Text, Timestamp, TimestampTz, typed};
+use super::zones::Zone;
 use crate::Result;
 
 mod number;
 mod read;
 mod write;
 
-pub use read::to_timestamp;
+pub use read::{to_timestamp, to_timestamp_in};
+use write::ShownZone;
 
 /// The functions of this table.
 pub fn functions() -> Vec<Scalar> {
     vec![
         Scalar::new("to_char")
-            .or(by_pieces::<Timestamp>(|out, at, template| write::moment(out, at.0, false, template)))
-            .or(by_pieces::<TimestampTz>(|out, at, template| write::moment(out, at.0, true, template)))
-            .or(by_pieces::<Date>(|out, date, template| write::moment(out, i64::from(date.0) * super::calendar::DAY, false, template)))
+            .or(by_pieces::<Timestamp>(|out, at, template| write::moment(out, at.0, None, template)))
+            .or(by_pieces::<TimestampTz>(|out, at, template| write::moment(out, at.0, Some(ShownZone::utc()), template)))
+            .or(by_pieces::<Date>(|out, date, template| write::moment(out, i64::from(date.0) * super::calendar::DAY, None, template)))
             .or(by_pieces::<Interval>(write::interval))
             .or(over2::<Integer, Text, Result<String>>(|n, template| number::to_char(&n.to_string(), template)))
             .or(over2::<BigInt, Text, Result<String>>(|n, template| number::to_char(&n.to_string(), template)))
@@ -33,6 +35,14 @@ pub fn functions() -> Vec<Scalar> {
         Scalar::new("to_date").or(over2::<Text, Text, Result<Date>>(|text, template| read::to_date(text, template).map(Date))),
         Scalar::new("to_number").or(number::to_number_overload()),
     ]
+}
+
+/// `to_char(timestamptz, template)` by the clock of a zone.
+pub fn to_char_in(utc: i64, template: &str, zone: Zone) -> Result<String> {
+    let mut out = String::new();
+    let shown = ShownZone { abbreviation: zone.abbreviation(utc)?, east: zone.east_of(utc)? };
+    write::moment(&mut out, zone.to_local(utc)?, Some(shown), &pieces(template))?;
+    Ok(out)
 }
 
 /// An overload of `to_char` whose template is cut into pieces.
@@ -151,7 +161,7 @@ mod tests {
     fn check(at: &str, template: &str, expected: &str) {
         let micros = crate::decode::datetime::parse_timestamp(at).expect(at);
         let mut written = String::new();
-        write::moment(&mut written, micros, false, &pieces(template)).expect(template);
+        write::moment(&mut written, micros, None, &pieces(template)).expect(template);
         assert_eq!(written, expected, "{at} {template}");
     }
 

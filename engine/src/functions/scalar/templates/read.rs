@@ -6,6 +6,7 @@
 use super::{DAYS, MONTHS, Piece, pieces};
 use crate::error::sqlstate::INVALID_DATETIME;
 use crate::functions::scalar::calendar::{DAY, HOUR, MINUTE, SECOND, date_of, in_range, out_of_range};
+use crate::functions::scalar::zones::Zone;
 use crate::{Error, Result};
 
 #[derive(Default)]
@@ -28,6 +29,11 @@ struct Found {
 
 /// Microseconds since 1970 of the moment that `text` says.
 pub fn to_timestamp(text: &str, template: &str) -> Result<i64> {
+    to_timestamp_in(text, template, Zone::Fixed(0))
+}
+
+/// The same, read by the clock of `zone` unless the text says how far from UTC it is.
+pub fn to_timestamp_in(text: &str, template: &str, zone: Zone) -> Result<i64> {
     let found = read(text, template)?;
     let days = found.days()?;
     let hour = match (found.twelve, found.afternoon) {
@@ -41,7 +47,8 @@ pub fn to_timestamp(text: &str, template: &str) -> Result<i64> {
         return Err(Error::new("22008", format!("date/time field value out of range: \"{text}\"")));
     }
     let time = hour * HOUR + found.minute * MINUTE + found.second * SECOND + found.micros;
-    days.checked_mul(DAY).and_then(|micros| micros.checked_add(time - found.east)).ok_or_else(out_of_range).and_then(in_range)
+    let local = days.checked_mul(DAY).and_then(|micros| micros.checked_add(time - found.east)).ok_or_else(out_of_range)?;
+    if found.east_sign == 0 { zone.to_utc(local) } else { in_range(local) }
 }
 
 /// Days since 1970 of the date that `text` says.

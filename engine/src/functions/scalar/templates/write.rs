@@ -22,11 +22,36 @@ struct Parts {
     micros: i64,
     /// What an interval has none of.
     moment: Option<Moment>,
-    with_zone: bool,
+    zone: Option<ShownZone>,
+}
+
+/// The zone of a `timestamptz` at its moment.
+pub struct ShownZone {
+    /// As `EDT`.
+    pub abbreviation: String,
+    /// Microseconds east of UTC.
+    pub east: i64,
+}
+
+impl ShownZone {
+    /// UTC.
+    pub fn utc() -> Self {
+        Self { abbreviation: "UTC".into(), east: 0 }
+    }
+
+    /// `+05` and, apart, the minutes.
+    fn hours(&self) -> String {
+        let sign = if self.east < 0 { '-' } else { '+' };
+        format!("{sign}{:02}", self.east.abs() / HOUR)
+    }
+
+    fn minutes(&self) -> i64 {
+        self.east.abs() / MINUTE % 60
+    }
 }
 
 /// A timestamp by a template.
-pub fn moment(out: &mut String, micros: i64, with_zone: bool, template: &[Piece]) -> Result<()> {
+pub fn moment(out: &mut String, micros: i64, zone: Option<ShownZone>, template: &[Piece]) -> Result<()> {
     let at = Moment::of(micros);
     let parts = Parts {
         year: shown(at.year),
@@ -38,7 +63,7 @@ pub fn moment(out: &mut String, micros: i64, with_zone: bool, template: &[Piece]
         second: at.time / SECOND % 60,
         micros: at.time % SECOND,
         moment: Some(at),
-        with_zone,
+        zone,
     };
     written(out, &parts, template)
 }
@@ -56,7 +81,7 @@ pub fn interval(out: &mut String, span: IntervalMonthDayNano, template: &[Piece]
         second: micros / SECOND % 60,
         micros: micros % SECOND,
         moment: None,
-        with_zone: false,
+        zone: None,
     };
     written(out, &parts, template)
 }
@@ -175,10 +200,13 @@ fn name_of_moment(parts: &Parts, at: Moment, pattern: &str, spelling: Spelling, 
         }
         "BC" | "AD" => spelt_all(if parts.before_christ { "BC" } else { "AD" }, spelling),
         "B.C." | "A.D." => spelt_all(if parts.before_christ { "B.C." } else { "A.D." }, spelling),
-        "TZ" => spelt_all(if parts.with_zone { "UTC" } else { "" }, spelling),
-        "TZH" => "+00".into(),
-        "TZM" => "00".into(),
-        "OF" => "+00".into(),
+        "TZ" => spelt_all(parts.zone.as_ref().map_or("", |zone| &zone.abbreviation), spelling),
+        "TZH" => parts.zone.as_ref().map_or("+00".into(), ShownZone::hours),
+        "TZM" => format!("{:02}", parts.zone.as_ref().map_or(0, ShownZone::minutes)),
+        "OF" => match parts.zone.as_ref().filter(|zone| zone.minutes() != 0) {
+            Some(zone) => format!("{}:{:02}", zone.hours(), zone.minutes()),
+            None => parts.zone.as_ref().map_or("+00".into(), ShownZone::hours),
+        },
         other => return Err(Error::internal(format!("template pattern {other} has no meaning"))),
     })
 }
