@@ -26,13 +26,15 @@ use datafusion::logical_expr::expr::{Exists, InSubquery};
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::logical_plan::{Filter, Subquery};
 use datafusion::logical_expr::utils::{conjunction, split_conjunction_owned};
-use datafusion::logical_expr::{BinaryExpr, Expr, LogicalPlan, Operator, binary_expr};
+use datafusion::logical_expr::{BinaryExpr, Expr, LogicalPlan, Operator, binary_expr, lit};
 use datafusion::optimizer::rewrite_set_comparison::RewriteSetComparison;
 use datafusion::optimizer::{AnalyzerRule, OptimizerContext, OptimizerRule};
 
 use names::{Names, columns, keep_columns, project};
 use replace::Outer;
 use simple::Place;
+
+use super::lower::unaliased;
 
 /// The analyzer rule; it comes last, when types are settled.
 #[derive(Debug, Default)]
@@ -96,7 +98,10 @@ impl Unnesting {
                 let subquery = self.inner(subquery)?;
                 let expr = self.expression(*expr, outer, Place::Elsewhere)?;
                 match simple::exists(&subquery, outer.base()) {
-                    true => Ok(Expr::InSubquery(InSubquery { expr: expr.into(), subquery, negated: false })),
+                    true => {
+                        let subquery = self.alias_apart(subquery)?;
+                        Ok(Expr::InSubquery(InSubquery { expr: expr.into(), subquery, negated: false }))
+                    }
                     false => self.is_in(expr, &subquery, false, outer),
                 }
             }
@@ -134,7 +139,7 @@ impl Unnesting {
                 Expr::Exists(Exists { subquery, negated }) => {
                     let subquery = self.inner(subquery)?;
                     match is_top && simple::exists(&subquery, outer.base()) {
-                        true => Expr::Exists(Exists { subquery, negated }),
+                        true => Expr::Exists(Exists { subquery: self.without_list(subquery)?, negated }),
                         false => self.exists(&subquery, negated, outer)?,
                     }
                 }
@@ -143,7 +148,7 @@ impl Unnesting {
                     let expr = self.expression(*expr, outer, Place::Elsewhere)?;
                     let simple = is_top && simple::is_in(&expr, &subquery, outer.base());
                     match simple {
-                        true => Expr::InSubquery(InSubquery { expr: expr.into(), subquery, negated }),
+                        true => Expr::InSubquery(InSubquery { expr: expr.into(), subquery: self.alias_apart(subquery)?, negated }),
                         false => self.is_in(expr, &subquery, negated, outer)?,
                     }
                 }
@@ -154,11 +159,30 @@ impl Unnesting {
         Ok(replaced.data)
     }
 
-    /// The subquery with a name for its column that no column around it has: DataFusion joins by names.
+    /// The subquery with a name for its column that no column around it or below it has: DataFusion joins by names, and carries
+    /// the columns of the condition up beside this one.
     fn named_apart(&mut self, subquery: Subquery) -> Result<Subquery> {
         let name = self.names.fresh("value");
-        let value = columns(subquery.subquery.schema()).swap_remove(0).alias(name);
-        let plan = project(vec![value], subquery.subquery.as_ref().clone())?;
+        let (value, input) = match subquery.subquery.as_ref() {
+            LogicalPlan::Projection(projection) => (unaliased(&projection.expr[0]).clone(), projection.input.as_ref().clone()),
+            plan => (columns(plan.schema()).swap_remove(0), plan.clone()),
+        };
+        Ok(Subquery { subquery: project(vec![value.alias(name)], input)?.into(), ..subquery })
+    }
+
+    /// The same where its column has been given a name: a column that keeps its own is that column.
+    fn alias_apart(&mut self, subquery: Subquery) -> Result<Subquery> {
+        match subquery.subquery.as_ref() {
+            LogicalPlan::Projection(projection) if matches!(projection.expr[0], Expr::Alias(_)) => self.named_apart(subquery),
+            _ => Ok(subquery),
+        }
+    }
+
+    /// EXISTS does not look at its select list, whose names would stand beside those of the condition's columns.
+    fn without_list(&mut self, subquery: Subquery) -> Result<Subquery> {
+        let LogicalPlan::Projection(projection) = subquery.subquery.as_ref() else { return Ok(subquery) };
+        let row = lit(true).alias(self.names.fresh("row"));
+        let plan = project(vec![row], projection.input.as_ref().clone())?;
         Ok(Subquery { subquery: plan.into(), ..subquery })
     }
 
