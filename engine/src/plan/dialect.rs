@@ -56,8 +56,12 @@ impl Dialect for ThalwegDialect {
         parse_table_argument(parser).or_else(|| parse_trim_from(parser))
     }
 
-    /// `a IS NOT DISTINCT FROM b AND c`: sqlparser would take `b AND c` for the right side.
+    /// `a IS NOT DISTINCT FROM b AND c`: sqlparser would take `b AND c` for the right side. `a IN ((SELECT 1), 2)`: it would take the
+    /// whole for a subquery.
     fn parse_infix(&self, parser: &mut Parser, expr: &Expr, precedence: u8) -> Option<Result<Expr, ParserError>> {
+        if let Some(negated) = begins_with_parenthesis(parser) {
+            return Some(parse_in(parser, expr, negated));
+        }
         let is_not = match (&parser.peek_nth_token_ref(0).token, &parser.peek_nth_token_ref(1).token, &parser.peek_nth_token_ref(2).token) {
             (Token::Word(is), Token::Word(not), Token::Word(distinct))
                 if is.keyword == Keyword::IS && not.keyword == Keyword::NOT && distinct.keyword == Keyword::DISTINCT =>
@@ -154,6 +158,35 @@ fn parse_trim_from(parser: &mut Parser) -> Option<Result<Expr, ParserError>> {
 }
 
 /// The rest of `expr IS [NOT] DISTINCT FROM …`; `precedence` is that of IS.
+/// Whether `[NOT] IN ((` comes, and with NOT.
+fn begins_with_parenthesis(parser: &Parser) -> Option<bool> {
+    let is = |at: usize, keyword: Keyword| matches!(&parser.peek_nth_token_ref(at).token, Token::Word(word) if word.keyword == keyword);
+    let negated = is(0, Keyword::NOT);
+    let at = usize::from(negated);
+    let open = |at: usize| parser.peek_nth_token_ref(at).token == Token::LParen;
+    (is(at, Keyword::IN) && open(at + 1) && open(at + 2)).then_some(negated)
+}
+
+fn parse_in(parser: &mut Parser, expr: &Expr, negated: bool) -> Result<Expr, ParserError> {
+    if negated {
+        parser.expect_keyword_is(Keyword::NOT)?;
+    }
+    parser.expect_keyword_is(Keyword::IN)?;
+    parser.expect_token(&Token::LParen)?;
+    let expr = Box::new(expr.clone());
+    let subquery = parser.maybe_parse(|parser| {
+        let subquery = parser.parse_query()?;
+        parser.expect_token(&Token::RParen)?;
+        Ok(subquery)
+    })?;
+    if let Some(subquery) = subquery {
+        return Ok(Expr::InSubquery { expr, subquery, negated });
+    }
+    let list = parser.parse_comma_separated(Parser::parse_expr)?;
+    parser.expect_token(&Token::RParen)?;
+    Ok(Expr::InList { expr, list, negated })
+}
+
 fn parse_distinct_from(parser: &mut Parser, expr: &Expr, is_not: bool, precedence: u8) -> Result<Expr, ParserError> {
     parser.expect_keyword_is(Keyword::IS)?;
     if is_not {

@@ -1,7 +1,8 @@
 //! What Postgres means by literals, operators and calls: the last rewrite of a query before DataFusion's SQL planner reads it.
 //!
 //! [`literals`] gives numbers and typed strings their types, [`calls`] makes calls of operators that planner reads otherwise,
-//! [`columns`] names the columns of each SELECT, [`rows`] expands functions that give several rows, and comparisons of rows.
+//! [`columns`] names the columns of each SELECT, [`rows`] expands functions that give several rows, and comparisons of rows,
+//! [`row_in`] rows in a query.
 //! It is apart from `normalise`, whose result is what statements and their errors show: here plain `1` becomes a cast.
 
 use std::ops::ControlFlow;
@@ -14,6 +15,7 @@ use super::pg_syntax;
 mod calls;
 mod columns;
 mod literals;
+mod row_in;
 mod rows;
 
 pub(super) use columns::{REPEATED, shown};
@@ -40,6 +42,7 @@ impl VisitorMut for Meaning {
         columns::name_items(&mut select.projection);
         rows::expand_items(&mut select.projection);
         rows::plain_grouping(select);
+        row_in::rewrite_conditions(select);
         pg_syntax::rewrite_system_columns(select);
         literals::mark_in_select(select);
         ControlFlow::Continue(())
@@ -82,6 +85,7 @@ fn rewrite_expr(expr: &mut Expr) {
             *expr = call("power", [*left, *right]);
         }
         Expr::BinaryOp { .. } | Expr::InList { .. } => rows::compare(expr),
+        Expr::InSubquery { .. } => row_in::rewrite(expr),
         Expr::UnaryOp { .. } => calls::rewrite_unary(expr),
         Expr::AtTimeZone { .. } | Expr::SimilarTo { .. } | Expr::Like { .. } | Expr::ILike { .. } => calls::rewrite_operator(expr),
         Expr::Function(_) => calls::rewrite_call(expr),

@@ -74,7 +74,7 @@ pub(super) fn compare(expr: &mut Expr) {
 }
 
 /// The columns of `(a, b)` or `ROW(a, b)`.
-fn columns(expr: &Expr) -> Option<Vec<Expr>> {
+pub(super) fn columns(expr: &Expr) -> Option<Vec<Expr>> {
     match expr {
         Expr::Tuple(columns) => Some(columns.clone()),
         Expr::Function(function) if is_named(function, "row") => {
@@ -84,7 +84,7 @@ fn columns(expr: &Expr) -> Option<Vec<Expr>> {
     }
 }
 
-fn compared(left: &[Expr], op: &BinaryOperator, right: &[Expr]) -> Option<Expr> {
+pub(super) fn compared(left: &[Expr], op: &BinaryOperator, right: &[Expr]) -> Option<Expr> {
     use BinaryOperator::{And, Eq, Gt, GtEq, Lt, LtEq, NotEq, Or};
     let pairs = || left.iter().zip(right);
     match op {

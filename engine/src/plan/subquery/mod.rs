@@ -5,13 +5,15 @@
 //! Guaranteed: afterwards no expression holds a subquery that DataFusion cannot run or gets wrong; names, types and order of
 //! each plan's columns are as before. A scalar subquery with several rows for a binding fails there with 21000, row by row.
 //! Not guaranteed: that every subquery is rewritten. What DataFusion turns into a semi, anti or aggregated join by itself is
-//! left to it, since that join needs no bindings ([`simple`] says what). A subquery in the condition of an outer join and a
-//! correlated LIMIT that is no number are left too, and fail there.
+//! left to it, since that join needs no bindings ([`simple`] says what). A correlated LIMIT that is no number is left too, and
+//! fails there.
 //!
-//! - [`simple`]: what is left. [`bindings`]: the subquery for all bindings at once, [`recursion`]: a recursion in it.
-//!   [`replace`]: what stands for the subquery's expression above the join. [`names`]: columns without clashes.
+//! - [`simple`]: what is left. [`conditions`]: subqueries in ON. [`bindings`]: the subquery for all bindings at once,
+//!   [`recursion`]: a recursion in it. [`replace`]: what stands for the subquery's expression above the join. [`names`]: columns
+//!   without clashes.
 
 mod bindings;
+mod conditions;
 mod names;
 mod recursion;
 mod replace;
@@ -63,7 +65,7 @@ impl Unnesting {
     fn plan(&mut self, plan: LogicalPlan) -> Result<LogicalPlan> {
         let plan = plan.map_children(|child| self.plan(child).map(Transformed::yes))?.data;
         match plan {
-            LogicalPlan::Join(join) => self.lateral(join),
+            LogicalPlan::Join(join) => self.join(join),
             LogicalPlan::Filter(filter) if has_subquery(&filter.predicate)? => self.filter(filter),
             plan if any_subquery(&plan)? => self.node(plan),
             plan => Ok(plan),
