@@ -1,6 +1,6 @@
 //! What drivers and tools write that only Postgres understands, as what the planner does: names qualified by `pg_catalog`,
 //! `OPERATOR(pg_catalog.~)`, `COLLATE pg_catalog.default`, casts to types of the system catalog,
-//! `= ANY('{a,b}')`, functions in FROM, and the system column `tableoid`.
+//! `= ANY('{a,b}')`, `substring(x FOR n)`, functions in FROM, and the system column `tableoid`.
 //!
 //! Part of the pass of [`super::meaning`].
 
@@ -43,6 +43,10 @@ pub(super) fn rewrite_expr(expr: &mut Expr) {
             *expr = *inner;
         }
         Expr::Cast { .. } => rewrite_cast(expr),
+        // From its beginning, which DataFusion counts in another type than `substring` takes.
+        Expr::Substring { substring_from: from @ None, substring_for: Some(_), .. } => {
+            *from = Some(Box::new(read_as("1", &SqlType::Integer)))
+        }
         // `a.b[1]` begins with a name, `(f(x)).b` with a value.
         Expr::CompoundFieldAccess { root, access_chain } if !matches!(root.as_ref(), Expr::Identifier(_)) => {
             for access in access_chain {

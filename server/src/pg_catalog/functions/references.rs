@@ -148,7 +148,7 @@ fn qualified(text: &str) -> Result<(Option<String>, String)> {
     }
 }
 
-/// The parts of a dotted name, each folded unless it is quoted.
+/// The parts of a dotted name, each folded unless it is quoted; spaces may stand around dots.
 pub(super) fn unquoted(text: &str) -> Vec<String> {
     let (mut parts, mut part, mut quoted) = (Vec::new(), String::new(), false);
     let mut chars = text.trim().chars().peekable();
@@ -157,6 +157,13 @@ pub(super) fn unquoted(text: &str) -> Vec<String> {
             '"' if quoted && chars.next_if_eq(&'"').is_some() => part.push('"'),
             '"' => quoted = !quoted,
             '.' if !quoted => parts.push(std::mem::take(&mut part)),
+            space if !quoted && space.is_whitespace() => {
+                while chars.next_if(|next| next.is_whitespace()).is_some() {}
+                // One inside of a name is kept: there is no such relation.
+                if !part.is_empty() && chars.peek().is_some_and(|next| *next != '.') {
+                    part.push(space);
+                }
+            }
             other if quoted => part.push(other),
             other => part.push(other.to_ascii_lowercase()),
         }
