@@ -205,6 +205,11 @@ async fn settings_are_the_sessions_own() {
     assert_eq!(answer(&mut raw, "SHOW application_name").await, ["by function"]);
     assert_eq!(answer(&mut raw, "BEGIN; SELECT set_config('my.own', 'x', true); SHOW my.own; COMMIT").await, ["x", "x"]);
     assert_eq!(answer(&mut raw, "SHOW my.own").await, ["42704"]);
+    for (offset, shown) in [("'+00:00' HOUR TO MINUTE", "UTC"), ("'-08:00' HOUR TO MINUTE", "Etc/GMT+8"), ("'5' HOUR", "Etc/GMT-5")] {
+        assert_eq!(answer(&mut raw, &format!("SET TIME ZONE INTERVAL {offset}; SHOW timezone")).await, [shown]);
+    }
+    assert_eq!(answer(&mut raw, "SET TIME ZONE INTERVAL '+05:30' HOUR TO MINUTE").await, ["22023"], "only whole hours have a name");
+    raw.run("RESET timezone").await;
     assert_eq!(answer(&mut raw, "SET search_path = nowhere, public").await, ["SET"]);
     raw.run("CREATE SCHEMA elsewhere; CREATE TABLE elsewhere.t (a int)").await;
     assert_eq!(answer(&mut raw, "SET search_path = elsewhere").await, ["0A000"]);

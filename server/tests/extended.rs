@@ -231,6 +231,27 @@ async fn names_that_are_not_there_and_names_that_are() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn objects_are_given_by_name() {
+    let server = TestServer::start().await;
+    let mut raw = server.session().await;
+    raw.run("CREATE TABLE t (a int)").await;
+    for (sql, value, shown) in [
+        ("SELECT $1::regclass", "public.t", "t"),
+        ("SELECT CAST($1 AS REGCLASS)::text", "pg_catalog.pg_constraint", "pg_constraint"),
+        ("SELECT count(*) FROM pg_class WHERE oid = $1::pg_catalog.regclass", "t", "1"),
+        ("SELECT $1::regtype", "int", "integer"),
+        ("SELECT typname FROM pg_type WHERE oid = $1::oid", "20", "int8"),
+        ("SELECT count(*) FROM pg_type WHERE oid = ANY($1::oid[])", "{20,23}", "2"),
+    ] {
+        raw.parse("", sql, &[]).await;
+        raw.bind("", "", &[Some(value)], &[]).await;
+        raw.execute("", 0).await;
+        let messages = raw.sync().await;
+        assert_eq!((sqlstates(&messages), rows(&messages)), (vec![], vec![shown.to_owned()]), "{sql}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn values_that_do_not_fit() {
     let server = TestServer::start().await;
     let mut raw = server.session().await;

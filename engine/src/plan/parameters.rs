@@ -13,6 +13,7 @@ use std::ops::ControlFlow;
 
 use arrow::datatypes::{DataType, SchemaRef};
 use catalog::SqlType;
+use catalog::types::SystemType;
 use datafusion::common::Result as DataFusionResult;
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::common::{DFSchema, ScalarValue};
@@ -430,6 +431,12 @@ impl Hints {
     }
 }
 
+/// `oid` and its arrays, which no column of a table has. A `regclass` and its sisters are given by name, so they are read as text.
+fn object_id(declared: &ast::DataType) -> Option<SqlType> {
+    let named: SqlType = declared.to_string().parse().ok()?;
+    matches!(named.innermost(), SqlType::System(SystemType::Oid)).then_some(named)
+}
+
 impl VisitorMut for Hints {
     type Break = Error;
 
@@ -450,8 +457,7 @@ impl VisitorMut for Hints {
     fn pre_visit_expr(&mut self, expression: &mut ast::Expr) -> ControlFlow<Error> {
         match expression {
             ast::Expr::Cast { expr, data_type, .. } => {
-                // Those of the system catalog are none that a table's column can have.
-                self.note(expr, || sql_type(data_type).ok().or_else(|| data_type.to_string().parse().ok()));
+                self.note(expr, || sql_type(data_type).ok().or_else(|| object_id(data_type)));
             }
             ast::Expr::Function(function) if super::normalise::is_named(function, input::NAME) => {
                 if let Some([value, ast::Expr::Value(type_name)]) = plain_arguments(function).as_deref() {

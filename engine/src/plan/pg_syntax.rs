@@ -10,8 +10,9 @@ use std::ops::ControlFlow;
 use catalog::SqlType;
 use catalog::types::SystemType;
 use datafusion::sql::sqlparser::ast::{
-    self, AccessExpr, BinaryOperator, CastKind, DataType, Expr, FunctionArg, FunctionArgExpr, ObjectName, Select, SelectItem, SetExpr,
-    TableAlias, TableAliasColumnDef, TableFactor, UnaryOperator, Value, Visit, VisitMut, Visitor, VisitorMut,
+    self, AccessExpr, BinaryOperator, CastKind, DataType, Expr, FunctionArg, FunctionArgExpr, ObjectName, Select, SelectItem,
+    SelectItemQualifiedWildcardKind, SetExpr, TableAlias, TableAliasColumnDef, TableFactor, UnaryOperator, Value, Visit, VisitMut, Visitor,
+    VisitorMut,
 };
 
 use super::meaning::read_as;
@@ -45,7 +46,7 @@ pub(super) fn rewrite_expr(expr: &mut Expr) {
         Expr::Cast { .. } => rewrite_cast(expr),
         // From its beginning, which DataFusion counts in another type than `substring` takes.
         Expr::Substring { substring_from: from @ None, substring_for: Some(_), .. } => {
-            *from = Some(Box::new(read_as("1", &SqlType::Integer)))
+            *from = Some(Box::new(integer("1")));
         }
         // `a.b[1]` begins with a name, `(f(x)).b` with a value.
         Expr::CompoundFieldAccess { root, access_chain } if !matches!(root.as_ref(), Expr::Identifier(_)) => {
@@ -203,6 +204,9 @@ fn text_literal(expr: &Expr) -> Option<String> {
 
 /// Rewrites a function in FROM into what the planner has for it.
 pub(super) fn rewrite_factor(factor: &mut TableFactor) {
+    if let TableFactor::UNNEST { .. } = factor {
+        return rewrite_unnest(factor);
+    }
     let (name, args, alias) = match factor {
         TableFactor::Table { name, args: Some(args), alias, .. } => (name, &mut args.args, alias),
         TableFactor::Function { name, args, alias, .. } => (name, args, alias),
@@ -230,6 +234,7 @@ pub(super) fn rewrite_factor(factor: &mut TableFactor) {
             }
             *factor =
                 TableFactor::UNNEST { alias, array_exprs: arguments, with_offset: false, with_offset_alias: None, with_ordinality: false };
+            rewrite_unnest(factor);
         }
         "generate_series" if arguments.iter().any(is_computed) => {
             *factor = derived(call("unnest", [call("generate_series", arguments)]), &function, alias.take());
@@ -246,6 +251,43 @@ pub(super) fn rewrite_factor(factor: &mut TableFactor) {
         known if TABLE_FUNCTIONS.contains(&known) => {}
         _ => *factor = derived(call(&function, arguments), &function, alias.take()),
     }
+}
+
+/// `unnest(…) WITH ORDINALITY` has the numbers as one more list. Lists that are equal get names of their own, which DataFusion's
+/// plan wants: it names a column by its expression without casts.
+fn rewrite_unnest(factor: &mut TableFactor) {
+    let TableFactor::UNNEST { array_exprs: lists, with_ordinality, .. } = factor else { return };
+    if std::mem::take(with_ordinality) {
+        let bigint = |expr: Expr| Expr::Cast {
+            kind: CastKind::Cast,
+            expr: Box::new(expr),
+            data_type: DataType::BigInt(None),
+            format: None,
+            array: false,
+        };
+        let mut lengths = lists.iter().map(|list| bigint(call("coalesce", [call("cardinality", [list.clone()]), integer("0")])));
+        let longest = match lists.len() {
+            1 => lengths.next().expect("there is one"),
+            _ => call("greatest", lengths),
+        };
+        lists.push(call("generate_series", [bigint(integer("1")), longest]));
+    }
+    for place in 1..lists.len() {
+        while lists[..place].iter().any(|earlier| without_casts(earlier) == without_casts(&lists[place])) {
+            lists[place] = call("coalesce", [take(&mut lists[place])]);
+        }
+    }
+}
+
+fn without_casts(expr: &Expr) -> &Expr {
+    match expr {
+        Expr::Cast { expr, .. } | Expr::Nested(expr) => without_casts(expr),
+        other => other,
+    }
+}
+
+fn integer(text: &str) -> Expr {
+    read_as(text, &SqlType::Integer)
 }
 
 /// Whether an argument is more than a constant: the planner takes constants alone for a function in FROM.
@@ -277,6 +319,25 @@ fn derived(value: Expr, function: &str, alias: Option<TableAlias>) -> TableFacto
 /// A function in FROM is known by its name.
 fn plain_alias(function: &str) -> TableAlias {
     TableAlias { explicit: true, name: names::quoted(function), columns: vec![], at: None }
+}
+
+/// `t.*` where FROM has `public.t`: DataFusion finds columns by the last part of a qualified name, but `*` by all of it alone.
+pub(super) fn qualify_wildcards(select: &mut Select) {
+    let factors = select.from.iter().flat_map(|from| std::iter::once(&from.relation).chain(from.joins.iter().map(|join| &join.relation)));
+    let qualified: Vec<ObjectName> = factors
+        .filter_map(names::plain_relation)
+        .filter(|(name, alias)| alias.is_none() && name.0.len() > 1)
+        .map(|(name, _)| name.clone())
+        .collect();
+    let last = |name: &ObjectName| name.0.last().and_then(|part| part.as_ident()).map(names::fold);
+    for item in &mut select.projection {
+        if let SelectItem::QualifiedWildcard(SelectItemQualifiedWildcardKind::ObjectName(name), _) = item
+            && name.0.len() == 1
+            && let Some(full) = qualified.iter().find(|full| last(full) == last(name))
+        {
+            *name = full.clone();
+        }
+    }
 }
 
 /// `c.tableoid`, where `c` is a relation of `pg_catalog`, is that relation's id.

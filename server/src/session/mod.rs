@@ -39,7 +39,7 @@ use self::notify::{Channels, Ear, Pending};
 use self::portals::Portals;
 use self::prepared::Statements;
 use self::rows::{RowStream, Running};
-use self::settings::{Settings, SharedSettings};
+use self::settings::{Settings, SharedSettings, StatementSettings};
 use self::transaction::{Block, Lent};
 use crate::encode::column::Style;
 use crate::encode::formats::Formats;
@@ -323,7 +323,7 @@ impl Session {
         T: Send + 'static,
         F: Future<Output = Result<T>> + Send + 'static,
     {
-        let settings: Arc<dyn SessionSettings> = self.settings.clone();
+        let settings: Arc<dyn SessionSettings> = Arc::new(StatementSettings::new(&self.settings));
         let system: Arc<dyn SystemSchemas> = Arc::new(PgCatalog::new(self.engine.clone(), self.facts()));
         let work = BACKEND_PID.scope(self.process_id, SETTINGS.scope(settings, SYSTEM_SCHEMAS.scope(system, work)));
         Running::spawn(&self.queries, work).finish().await?

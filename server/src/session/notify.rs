@@ -90,26 +90,50 @@ impl Channels {
 /// Things that `pg_notify()` says before the session gathers them, at most: they are compared with each other.
 const MAX_SAID: usize = 10_000;
 
-/// What `pg_notify()` said, on whichever thread its row was computed, until the session gathers it: channels and payloads.
+/// What `pg_notify()` said, on whichever thread its row was computed, until the session gathers it.
 #[derive(Debug, Default)]
-pub(super) struct Said(Mutex<Vec<(String, String)>>);
+pub(super) struct Said(Mutex<Saying>);
+
+#[derive(Debug, Default)]
+struct Saying {
+    /// Grows when what was said is forgotten. A statement says something only in its own turn: threads that still compute for
+    /// one that has failed are not heard.
+    turn: u64,
+    /// Channels and payloads.
+    said: Vec<(String, String)>,
+}
 
 impl Said {
-    pub(super) fn say(&self, channel: &str, payload: &str) -> Result<()> {
+    fn lock(&self) -> MutexGuard<'_, Saying> {
+        self.0.lock().expect("nothing panics while holding it")
+    }
+
+    pub(super) fn turn(&self) -> u64 {
+        self.lock().turn
+    }
+
+    pub(super) fn say(&self, turn: u64, channel: &str, payload: &str) -> Result<()> {
         check_notification(channel, payload)?;
-        let mut said = self.0.lock().expect("nothing panics while holding it");
-        if said.last().is_some_and(|last| (last.0.as_str(), last.1.as_str()) == (channel, payload)) {
+        let mut saying = self.lock();
+        let is_again = saying.said.last().is_some_and(|last| (last.0.as_str(), last.1.as_str()) == (channel, payload));
+        if saying.turn != turn || is_again {
             return Ok(());
         }
-        if said.len() >= MAX_SAID {
+        if saying.said.len() >= MAX_SAID {
             return Err(Error::new(sqlstate::LIMIT_EXCEEDED, format!("a statement calls pg_notify() with at most {MAX_SAID} values")));
         }
-        said.push((channel.to_owned(), payload.to_owned()));
+        saying.said.push((channel.to_owned(), payload.to_owned()));
         Ok(())
     }
 
     fn take(&self) -> Vec<(String, String)> {
-        std::mem::take(&mut self.0.lock().expect("nothing panics while holding it"))
+        std::mem::take(&mut self.lock().said)
+    }
+
+    fn forget(&self) {
+        let mut saying = self.lock();
+        saying.turn += 1;
+        saying.said.clear();
     }
 }
 
@@ -225,7 +249,7 @@ impl Session {
     /// The transaction is not to take effect.
     pub(super) fn forget_pending(&mut self) {
         self.pending.clear();
-        self.settings.said.take();
+        self.settings.said.forget();
     }
 
     /// At the end of a transaction: what it said takes effect.

@@ -369,18 +369,31 @@ impl SharedSettings {
     }
 }
 
-impl SessionSettings for SharedSettings {
+/// The settings as one statement has them.
+#[derive(Debug)]
+pub(super) struct StatementSettings {
+    shared: Arc<SharedSettings>,
+    turn: u64,
+}
+
+impl StatementSettings {
+    pub(super) fn new(shared: &Arc<SharedSettings>) -> Self {
+        Self { shared: Arc::clone(shared), turn: shared.said.turn() }
+    }
+}
+
+impl SessionSettings for StatementSettings {
     fn zone(&self) -> Option<String> {
-        self.lock().style().zone
+        self.shared.lock().style().zone
     }
 
     fn show(&self, name: &str) -> Result<String> {
-        self.lock().show_one(name).map(|(_, value)| value)
+        self.shared.lock().show_one(name).map(|(_, value)| value)
     }
 
     fn set(&self, name: &str, value: &str, is_local: bool) -> Result<String> {
-        self.check_path(name, Some(value))?;
-        let mut settings = self.lock();
+        self.shared.check_path(name, Some(value))?;
+        let mut settings = self.shared.lock();
         match is_local {
             true => settings.set_local(name, Some(value))?,
             false => settings.set(name, Some(value))?,
@@ -389,7 +402,7 @@ impl SessionSettings for SharedSettings {
     }
 
     fn notify(&self, channel: &str, payload: &str) -> Result<()> {
-        self.said.say(channel, payload)
+        self.shared.said.say(self.turn, channel, payload)
     }
 }
 

@@ -1,6 +1,7 @@
 """asyncpg, which prepares everything and speaks binary only: types, introspection, cursors, COPY, pools, cancel, LISTEN, SUBSCRIBE."""
 
 import asyncio
+import datetime
 import io
 import json
 import unittest
@@ -25,19 +26,17 @@ class Case(unittest.IsolatedAsyncioTestCase):
 
 class Values(Case):
     async def test_every_type_goes_in_and_out(self):
-        # asyncpg looks most arrays up by a recursion in a subquery that refers to the query around it.
-        pairs = VALUES
-        columns = ", ".join(f"c{i} {sql_type}" for i, (sql_type, _) in enumerate(pairs))
+        columns = ", ".join(f"c{i} {sql_type}" for i, (sql_type, _) in enumerate(VALUES))
         await self.make("DROP TABLE IF EXISTS every_type", f"CREATE TABLE every_type (id int, {columns})")
-        values = [value for _, value in pairs]
+        values = [value for _, value in VALUES]
         insert = f"INSERT INTO every_type VALUES ({', '.join(f'${i + 1}' for i in range(len(values) + 1))})"
         await self.db.execute(insert, 1, *values)
         await self.db.execute(insert, 2, *[None] * len(values))
         full, empty = await self.db.fetch("SELECT * FROM every_type ORDER BY id")
-        for (sql_type, value), got in zip(pairs, list(full.values())[1:]):
+        for (sql_type, value), got in zip(VALUES, list(full.values())[1:]):
             self.assertEqual(got, value, sql_type)
         self.assertEqual(set(list(empty.values())[1:]), {None})
-        for i, (sql_type, value) in enumerate(pairs):
+        for i, (sql_type, value) in enumerate(VALUES):
             count = await self.db.fetchval(f"SELECT count(*) FROM every_type WHERE c{i} = $1", value)
             self.assertEqual(count, 1, sql_type)
 
@@ -47,6 +46,23 @@ class Values(Case):
         for kind in ("json", "jsonb"):
             await self.db.set_type_codec(kind, encoder=json.dumps, decoder=json.loads, schema="pg_catalog")
             self.assertEqual(await self.db.fetchval(f"SELECT $1::{kind}", document), document)
+
+    async def test_types_are_looked_up(self):
+        # asyncpg asks pg_type and its neighbours for what it does not know by itself.
+        await self.db.reload_schema_state()
+        self.assertEqual(await self.db.fetchval("SELECT ARRAY['1 day'::interval]"), [datetime.timedelta(days=1)])
+        self.assertEqual(await self.db.fetchval("SELECT ARRAY[[1, 2], [3, 4]]"), [[1, 2], [3, 4]])
+
+    async def test_types_are_inferred(self):
+        await self.make("DROP TABLE IF EXISTS typed", "CREATE TABLE typed (n int PRIMARY KEY, sq bigint, label text)")
+        statement = await self.db.prepare("SELECT n, label FROM typed WHERE n = $1 AND sq > $2 AND label <> $3 AND $4::timestamptz < now()")
+        self.assertEqual([parameter.name for parameter in statement.get_parameters()], ["int4", "int8", "text", "timestamptz"])
+        self.assertEqual([(a.name, a.type.name) for a in statement.get_attributes()], [("n", "int4"), ("label", "text")])
+        self.assertEqual(await self.db.fetchval("SELECT $1::int + 1", 41), 42)
+        self.assertEqual(await self.db.fetchval("SELECT $1 || 'b'", "a"), "ab")
+        self.assertEqual(await self.rows("SELECT unnest($1::int[])", [5, 6]), [(5,), (6,)])
+        with self.assertRaises(asyncpg.DataError):
+            await self.db.fetch("SELECT $1::int", "no number")
 
 
 class Statements(Case):

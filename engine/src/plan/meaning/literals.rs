@@ -297,6 +297,12 @@ pub(in crate::plan) fn read_as(text: &str, sql_type: &SqlType) -> Expr {
 fn read_cast(expr: &mut Expr) -> bool {
     let Expr::Cast { kind: ast::CastKind::Cast | ast::CastKind::DoubleColon, expr: inner, data_type, .. } = expr else { return false };
     let Ok(to) = sql_type(data_type) else { return false };
+    // `('{1}')::int[]`, as Django writes its values
+    if let Expr::Nested(literal) = inner.as_mut()
+        && is_text(literal)
+    {
+        **inner = take(literal);
+    }
     if matches!(to, SqlType::Varchar(Some(_)) | SqlType::Char(_)) {
         // the type again, so that the column is known by it
         **inner = cut(take(inner), &to);

@@ -44,6 +44,7 @@ impl VisitorMut for Meaning {
         rows::plain_grouping(select);
         row_in::rewrite_conditions(select);
         pg_syntax::rewrite_system_columns(select);
+        pg_syntax::qualify_wildcards(select);
         literals::mark_in_select(select);
         ControlFlow::Continue(())
     }

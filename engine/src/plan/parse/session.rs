@@ -139,10 +139,13 @@ pub(super) fn set(cursor: &mut Cursor) -> Parse<Statement> {
     if cursor.eat(&["TIME", "ZONE"]) {
         let value = match cursor.eat(&["LOCAL"]) || cursor.eat(&["DEFAULT"]) {
             true => None,
-            false => {
-                cursor.eat(&["INTERVAL"]);
-                Some(parse_value(cursor)?)
+            false if cursor.eat(&["INTERVAL"]) => {
+                let offset = parse_value(cursor)?;
+                // Sequelize begins its sessions with `INTERVAL '+00:00' HOUR TO MINUTE`.
+                let _ = cursor.eat(&["HOUR", "TO", "MINUTE"]) || cursor.eat(&["HOUR"]);
+                Some(zone_of_offset(offset))
             }
+            false => Some(parse_value(cursor)?),
         };
         return Ok(Statement::Set { name: "timezone".into(), value, local });
     }
@@ -155,6 +158,21 @@ pub(super) fn set(cursor: &mut Cursor) -> Parse<Statement> {
         cursor.expect_token(&Token::Eq)?;
     }
     Ok(Statement::Set { name, value: parse_setting_value(cursor)?, local })
+}
+
+/// The zone that is so many whole hours east, by its IANA name, which counts them to the west; anything else as it is, for the
+/// setting to refuse.
+fn zone_of_offset(offset: String) -> String {
+    let (sign, digits) = match offset.strip_prefix('-') {
+        Some(digits) => ('+', digits),
+        None => ('-', offset.strip_prefix('+').unwrap_or(&offset)),
+    };
+    let (hours, minutes) = digits.split_once(':').unwrap_or((digits, "0"));
+    match (hours.parse::<u8>(), minutes.parse::<u8>()) {
+        (Ok(0), Ok(0)) => "UTC".to_owned(),
+        (Ok(hours), Ok(0)) => format!("Etc/GMT{sign}{hours}"),
+        _ => offset,
+    }
 }
 
 /// A setting's name, which may have a dot, in lower case.
