@@ -1,11 +1,11 @@
 //! What workers are told. All workers get the same commands in the same order; only the rows in them differ.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use arrow::datatypes::SchemaRef;
 use catalog::ObjectId;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot};
 
 use crate::metrics::RelationMetrics;
 use crate::operators::graph::Graph;
@@ -128,35 +128,85 @@ pub struct Subscriber {
     pub feed: FeedSender,
 }
 
-/// The writing end of a subscription's queue, bounded in bytes.
+/// The writing end of a subscription's queue.
 #[derive(Clone)]
 pub struct FeedSender {
     /// Which worker writes.
     pub worker: usize,
     /// The queue.
     pub queue: mpsc::UnboundedSender<(usize, Feed)>,
-    /// Bytes in the queue, over all workers.
-    pub n_bytes: Arc<AtomicUsize>,
+    /// What bounds it.
+    pub backlog: Arc<Backlog>,
 }
 
-/// Bytes a subscriber may lag behind before it is told to go: enough for some seconds of a fast stream, and with the
-/// encoder's buffers within 16 MB a connection.
+/// What a subscription holds that its reader has not taken: queued by workers, waiting for its epoch to close, and ready.
+#[derive(Debug, Default)]
+pub struct Backlog {
+    n_bytes: AtomicUsize,
+    is_overrun: AtomicBool,
+    overrun: Notify,
+}
+
+/// Bytes a subscriber may lag behind before it is told to go: enough for some seconds of a fast stream, and within 16 MB a
+/// connection with the pieces on their way to the socket (four of [`PIECE_BYTES`]) and their encoding.
 pub const MAX_SUBSCRIBER_BYTES: usize = 12 << 20;
+
+/// Bytes of a batch that a subscription gives out at most, unless one row has more.
+pub const PIECE_BYTES: usize = 512 << 10;
+
+/// What any message takes in the queue, also one without rows.
+const MESSAGE_BYTES: usize = 64;
+
+impl Backlog {
+    /// Counts bytes to be added; when they are too many the backlog is overrun, once and for all, and they are not.
+    pub fn add(&self, n_bytes: usize) -> bool {
+        if self.n_bytes.fetch_add(n_bytes, Ordering::Relaxed) + n_bytes > MAX_SUBSCRIBER_BYTES {
+            self.is_overrun.store(true, Ordering::Release);
+            self.overrun.notify_one();
+        }
+        if self.is_overrun() {
+            self.remove(n_bytes);
+            return false;
+        }
+        true
+    }
+
+    /// Bytes that are not held any more.
+    pub fn remove(&self, n_bytes: usize) {
+        self.n_bytes.fetch_sub(n_bytes, Ordering::Relaxed);
+    }
+
+    /// Bytes held now.
+    pub fn n_bytes(&self) -> usize {
+        self.n_bytes.load(Ordering::Relaxed)
+    }
+
+    /// Whether there ever were too many.
+    pub fn is_overrun(&self) -> bool {
+        self.is_overrun.load(Ordering::Acquire)
+    }
+
+    /// Returns when there are too many; for one waiter.
+    pub async fn overrun(&self) {
+        while !self.is_overrun() {
+            self.overrun.notified().await;
+        }
+    }
+}
+
+impl Feed {
+    /// What it takes in the queue. A snapshot is shared with the relation.
+    pub fn n_bytes(&self) -> usize {
+        match self {
+            Self::Changes(_, changes) => MESSAGE_BYTES + changes.memory_bytes(),
+            Self::Snapshot(_) | Self::Frontier(_) | Self::End(_) => MESSAGE_BYTES,
+        }
+    }
+}
 
 impl FeedSender {
     /// Sends, unless the subscriber is gone or too far behind; `false` means that it gets nothing more.
     pub fn send(&self, feed: Feed) -> bool {
-        let n_bytes = match &feed {
-            Feed::Changes(_, changes) => changes.memory_bytes(),
-            _ => 0,
-        };
-        if self.n_bytes.fetch_add(n_bytes, Ordering::Relaxed) + n_bytes > MAX_SUBSCRIBER_BYTES {
-            let error = Error::new("53400", "the subscriber reads more slowly than the relation changes")
-                .with_hint("read faster, or subscribe again: the new subscription starts with a snapshot");
-            // If the queue is closed the subscriber has left, and needs no reason.
-            let _ = self.queue.send((self.worker, Feed::End(error)));
-            return false;
-        }
-        self.queue.send((self.worker, feed)).is_ok()
+        !self.backlog.is_overrun() && self.backlog.add(feed.n_bytes()) && self.queue.send((self.worker, feed)).is_ok()
     }
 }

@@ -13,6 +13,8 @@ pub struct Config {
     pub driver: Driver,
     /// Rows per epoch taken from sources at most; 1 is the mode "one row per epoch".
     pub max_epoch_rows: usize,
+    /// Bytes that running queries may keep in memory together; 0 is no limit.
+    pub query_memory_bytes: usize,
     /// Folder under which the `file` connector may read; `None` allows none.
     pub file_root: Option<PathBuf>,
 }
@@ -28,6 +30,13 @@ pub enum Driver {
 
 impl Default for Config {
     fn default() -> Self {
-        Self { data: "./thalweg-data".into(), n_workers: 2, driver: Driver::Timely, max_epoch_rows: 65_536, file_root: None }
+        Self {
+            data: "./thalweg-data".into(),
+            n_workers: 2,
+            driver: Driver::Timely,
+            max_epoch_rows: 65_536,
+            query_memory_bytes: 0,
+            file_root: None,
+        }
     }
 }

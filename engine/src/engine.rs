@@ -38,6 +38,7 @@ use crate::log::Log;
 use crate::plan::interrupt::Interrupt;
 use crate::plan::session::Session;
 use crate::plan::statement::{Name, Parsed};
+use crate::query_memory::query_environment;
 use crate::render::Surroundings;
 use crate::sequencer::relation::{NewRelation, Workshop};
 use crate::sequencer::{self, Request, Shared};
@@ -90,6 +91,8 @@ pub struct Rows {
     pub notices: Vec<Notice>,
     /// Stops the query where dropping the stream would have to wait for it.
     pub interrupt: Interrupt,
+    /// It takes moments, as far as the plan tells.
+    pub is_short: bool,
 }
 
 /// A message that goes to the client beside the result.
@@ -232,7 +235,8 @@ fn open(config: Config) -> Result<Engine> {
     let workers = start_workers(&config, &shared, runtime.handle(), &requests)?;
     let n_workers = workers.sender().n_workers();
     let core = Core {
-        session: Session::new(n_workers, Arc::new(RuntimeEnv::default()))?,
+        session: Session::new(n_workers, Arc::new(RuntimeEnv::default()))?
+            .with_query_environment(query_environment(config.query_memory_bytes, &folder.join("spill"))?),
         clock: Arc::new(Clock::System),
         shared: shared.clone(),
         workers: workers.sender(),

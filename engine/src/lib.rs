@@ -28,6 +28,7 @@ pub mod operators;
 pub mod plan;
 pub mod priority;
 pub mod published;
+mod query_memory;
 pub mod render;
 pub mod sequencer;
 pub mod sink;

@@ -257,3 +257,8 @@ pub mod ipc {
         Ok(ChangeBatch { rows, weights: (!all_ones).then_some(weights) })
     }
 }
+
+/// Bytes of a batch's own rows, of buffers that it shares only its part.
+pub fn bytes_of_rows(batch: &RecordBatch) -> usize {
+    batch.columns().iter().map(|column| column.to_data().get_slice_memory_size().unwrap_or_else(|_| column.get_array_memory_size())).sum()
+}

@@ -63,8 +63,10 @@ settings! {
     http: SocketAddr = SocketAddr::from(([127, 0, 0, 1], 7433)), "`127.0.0.1:7433`", "THALWEG_HTTP";
     /// Threads that maintain views
     workers: usize = available_cores(), "all cores", "THALWEG_WORKERS";
-    /// Threads that run queries, apart from those that maintain views and those that serve sockets
+    /// Threads that compute queries over more than a few rows, apart from those that maintain views, answer statements and serve sockets
     query_threads: usize = available_cores().max(2), "all cores, at least 2", "THALWEG_QUERY_THREADS";
+    /// Bytes that running queries may keep in memory together, for sorts, groups and joins; beyond it they go on in files below the data folder where they can, else fail with 53200; 0 is no limit
+    query_memory_bytes: usize = 1 << 30, "1073741824", "THALWEG_QUERY_MEMORY_BYTES";
     /// What runs the operators: `timely` (threads) or `sequential` (one thread, for comparison)
     driver: DriverName = DriverName::Timely, "`timely`", "THALWEG_DRIVER";
     /// Rows taken into one epoch at most; 1 gives every row an epoch of its own
@@ -128,6 +130,7 @@ impl Config {
                 DriverName::Sequential => engine::config::Driver::Sequential,
             },
             max_epoch_rows: self.max_epoch_rows.max(1),
+            query_memory_bytes: self.query_memory_bytes,
             file_root: given_path(&self.file_root),
         }
     }

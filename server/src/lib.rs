@@ -17,3 +17,4 @@ pub mod pgwire;
 pub mod serve;
 pub mod session;
 pub mod shutdown;
+pub mod threads;

@@ -1,7 +1,9 @@
 //! Starts the server's parts, and stops them in the right order.
 //!
-//! Three kinds of threads: those of the engine's dataflow, those that serve sockets, and those that run queries. A query that
-//! computes for minutes holds one of the last only.
+//! Kinds of threads: those of the engine's dataflow, those that serve sockets, and those that run statements ([`threads`]). A query
+//! that computes for minutes holds those that compute only.
+//!
+//! [`threads`]: crate::threads
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -21,6 +23,7 @@ use crate::pgwire::listener::{self, Shared};
 use crate::session::notify::Channels;
 use crate::session::settings::Settings;
 use crate::shutdown::Shutdown;
+use crate::threads::{QueryRuntimes, QueryThreads};
 
 /// Threads that serve sockets: they only encode and decode.
 const SOCKET_THREADS: usize = 2;
@@ -48,28 +51,17 @@ pub fn socket_runtime() -> std::io::Result<Runtime> {
     Builder::new_multi_thread().thread_stack_size(16 << 20).worker_threads(SOCKET_THREADS).thread_name("socket").enable_all().build()
 }
 
-/// The runtime that runs queries.
-pub fn query_runtime(config: &Config) -> std::io::Result<Runtime> {
-    Builder::new_multi_thread()
-        .thread_stack_size(16 << 20)
-        .worker_threads(config.query_threads.max(1))
-        .thread_name("query")
-        .enable_all()
-        .build()
-}
-
 /// Runs a server until SIGTERM or Ctrl-C.
 pub fn run(config: Config) -> Result<()> {
     config.check().map_err(|message| Error::new("22023", message))?;
-    let (sockets, queries) = (socket_runtime()?, query_runtime(&config)?);
+    let (sockets, queries) = (socket_runtime()?, QueryRuntimes::start(&config)?);
     let shutdown = Shutdown::default();
     let served = sockets.block_on(async {
         shutdown.on_signals()?;
-        let server = Server::start(config, queries.handle().clone(), shutdown).await?;
+        let server = Server::start(config, queries.threads(), shutdown).await?;
         server.announce()?;
         server.serve().await
     });
-    // A computation that does not yield must not keep the process from ending.
     queries.shutdown_background();
     sockets.shutdown_timeout(Duration::from_secs(1));
     served
@@ -77,7 +69,7 @@ pub fn run(config: Config) -> Result<()> {
 
 impl Server {
     /// Opens the data, then the sockets: a client that can connect can work.
-    pub async fn start(config: Config, queries: tokio::runtime::Handle, shutdown: Shutdown) -> Result<Self> {
+    pub async fn start(config: Config, queries: QueryThreads, shutdown: Shutdown) -> Result<Self> {
         let engine = Engine::open(config.engine()).await?;
         let mut settings = Settings::default();
         settings.set_initial("statement_timeout", &config.statement_timeout_ms.to_string())?;

@@ -35,7 +35,14 @@ impl Core {
     pub(super) fn rows(&self, rows: RecordBatch) -> Rows {
         let schema = rows.schema();
         let stream = RecordBatchStreamAdapter::new(schema.clone(), futures::stream::iter([Ok(rows)]));
-        Rows { schema, stream: Box::pin(stream), epoch: self.shared.clock.recorded(), notices: Vec::new(), interrupt: Interrupt::default() }
+        Rows {
+            schema,
+            stream: Box::pin(stream),
+            epoch: self.shared.clock.recorded(),
+            notices: Vec::new(),
+            interrupt: Interrupt::default(),
+            is_short: true,
+        }
     }
 
     async fn explain(&self, explain: &Explain) -> Result<RecordBatch> {

@@ -11,6 +11,7 @@ use datafusion::catalog::streaming::StreamingTable;
 use datafusion::datasource::TableProvider;
 use datafusion::error::DataFusionError;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
+use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::streaming::PartitionStream;
 use datafusion::sql::sqlparser::ast;
@@ -51,9 +52,13 @@ impl Core {
     async fn run(&self, planned: PlannedQuery, transaction: Option<&Transaction>) -> Result<Rows> {
         let hold = transaction.map_or_else(|| self.shared.clock.hold_newest(), |transaction| transaction.hold().clone());
         let (providers, n_rows) = self.providers(&planned, &hold, transaction).await?;
-        let planned = if n_rows.is_some_and(|n_rows| n_rows <= FEW_ROWS) { planned.in_one_partition() } else { planned };
-        let stream = planned.execute(&providers).await?;
-        Ok(Rows { schema: planned.described_columns(), stream, epoch: hold.epoch(), notices: Vec::new(), interrupt: Interrupt::current() })
+        let has_few_rows = n_rows.is_some_and(|n_rows| n_rows <= FEW_ROWS);
+        let planned = if has_few_rows { planned.in_one_partition() } else { planned };
+        let physical = planned.physical(&providers).await?;
+        let is_short = has_few_rows && !multiplies_rows(physical.as_ref());
+        let (schema, epoch) = (planned.described_columns(), hold.epoch());
+        let stream = if is_short { planned.start(physical)? } else { planned.start_when_read(physical) };
+        Ok(Rows { schema, stream, epoch, notices: Vec::new(), interrupt: Interrupt::current(), is_short })
     }
 
     pub(super) fn plan_read(&self, query: &ast::Query, transaction: Option<&Transaction>) -> Result<PlannedQuery> {
@@ -127,6 +132,13 @@ impl Core {
     pub(super) async fn wait_until_closed(&self, relation: ObjectId) -> Result<()> {
         self.snapshots(&[relation], &self.shared.clock.hold_newest()).await.map(drop)
     }
+}
+
+/// Whether a plan may have many rows of few: it joins, recurses, unnests or makes rows.
+fn multiplies_rows(plan: &dyn ExecutionPlan) -> bool {
+    let name = plan.name();
+    let multiplies = name.contains("Join") || ["RecursiveQueryExec", "UnnestExec", "LazyMemoryExec"].contains(&name);
+    multiplies || plan.children().into_iter().any(|child| multiplies_rows(child.as_ref()))
 }
 
 /// One relation's snapshots, or whom they are awaited from.

@@ -6,20 +6,21 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
-use arrow::array::{ArrayRef, Int64Array, RecordBatch};
+use arrow::array::{ArrayRef, Int64Array, RecordBatch, UInt32Array};
+use arrow::compute::take_record_batch;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use catalog::ObjectId;
 use tokio::sync::{mpsc, watch};
 
 use super::{Core, Engine, shut_down};
-use crate::command::{Command, Feed, FeedSender, Subscriber};
+use crate::command::{Backlog, Command, Feed, FeedSender, PIECE_BYTES, Subscriber};
 use crate::plan::statement::Subscribe;
 use crate::plan::{Node, Plan};
 use crate::sequencer::{Define, Request};
 use crate::state::consolidate::consolidate;
-use crate::{ChangeBatch, Epoch, Result};
+use crate::update::bytes_of_rows;
+use crate::{ChangeBatch, Epoch, Error, Result};
 
 /// Changes of a relation or query as they happen.
 pub struct Subscription {
@@ -30,16 +31,29 @@ pub struct Subscription {
     with_snapshot: bool,
     with_progress: bool,
     queue: mpsc::UnboundedReceiver<(usize, Feed)>,
-    n_bytes: Arc<AtomicUsize>,
+    backlog: Arc<Backlog>,
     /// By worker, the first epoch it may still send.
     frontiers: Vec<Epoch>,
     shown: Epoch,
-    pending: BTreeMap<Epoch, Vec<ChangeBatch>>,
+    pending: BTreeMap<Epoch, Waiting>,
     snapshot: VecDeque<Box<dyn Iterator<Item = Result<RecordBatch>> + Send>>,
-    out: VecDeque<RecordBatch>,
+    out: VecDeque<Shown>,
     recorded: watch::Receiver<Epoch>,
     /// Ends the dataflow of a query.
     _unnamed: Option<Unnamed>,
+}
+
+/// The changes of an epoch that has not closed.
+#[derive(Default)]
+struct Waiting {
+    changes: Vec<ChangeBatch>,
+    n_bytes: usize,
+}
+
+/// A batch that is ready, and the bytes that nobody holds any more once it was taken.
+struct Shown {
+    batch: RecordBatch,
+    n_bytes: usize,
 }
 
 /// A relation that is in no catalog; dropped with its last reader.
@@ -63,9 +77,9 @@ impl Engine {
         let hold = core.shared.clock.hold_newest();
         let as_of = hold.epoch();
         let (sender, queue) = mpsc::unbounded_channel();
-        let n_bytes = Arc::new(AtomicUsize::new(0));
+        let backlog = Arc::new(Backlog::default());
         core.workers.send_all(|worker| {
-            let feed = FeedSender { worker, queue: sender.clone(), n_bytes: Arc::clone(&n_bytes) };
+            let feed = FeedSender { worker, queue: sender.clone(), backlog: Arc::clone(&backlog) };
             Command::Subscribe(Subscriber { relation, hold: Some(hold.clone()), as_of, feed })
         });
         Ok(Subscription {
@@ -75,7 +89,7 @@ impl Engine {
             with_snapshot: subscribe.snapshot,
             with_progress: subscribe.progress,
             queue,
-            n_bytes,
+            backlog,
             frontiers: vec![as_of; core.workers.n_workers()],
             shown: as_of + 1,
             pending: BTreeMap::new(),
@@ -130,10 +144,20 @@ pub(super) fn subscription_schema(rows: &SchemaRef) -> SchemaRef {
 }
 
 impl Subscription {
-    /// The next batch of changes; waits for one. `None` when the relation was dropped or the server stops.
+    /// What it holds that was not taken; whoever waits for its reader waits for its overrun, too, and then asks for the next batch.
+    pub fn backlog(&self) -> Arc<Backlog> {
+        Arc::clone(&self.backlog)
+    }
+
+    /// The next batch of changes, of [`PIECE_BYTES`] at most; waits for one. `None` when the relation was dropped or the server
+    /// stops. A reader that came too late gets 53400, and nothing is held for it any more.
     pub async fn next(&mut self) -> Option<Result<RecordBatch>> {
         loop {
-            if let Some(batch) = self.out.pop_front() {
+            if self.backlog.is_overrun() {
+                return Some(Err(self.give_up()));
+            }
+            if let Some(Shown { batch, n_bytes }) = self.out.pop_front() {
+                self.backlog.remove(n_bytes);
                 return Some(Ok(batch));
             }
             if let Err(error) = self.show() {
@@ -157,7 +181,25 @@ impl Subscription {
         }
     }
 
+    fn give_up(&mut self) -> Error {
+        self.queue.close();
+        while let Ok((_, feed)) = self.queue.try_recv() {
+            self.backlog.remove(feed.n_bytes());
+        }
+        let held = self.pending.values().map(|waiting| waiting.n_bytes).chain(self.out.iter().map(|shown| shown.n_bytes));
+        self.backlog.remove(held.sum());
+        self.pending.clear();
+        self.out.clear();
+        self.snapshot.clear();
+        Error::new("53400", "the subscriber reads more slowly than the relation changes")
+            .with_hint("read faster, or subscribe again: the new subscription starts with a snapshot")
+    }
+
     fn take(&mut self, worker: usize, feed: Feed) -> Result<()> {
+        let n_bytes = feed.n_bytes();
+        if !matches!(feed, Feed::Changes(..)) {
+            self.backlog.remove(n_bytes);
+        }
         match feed {
             Feed::Snapshot(snapshot) => {
                 if self.with_snapshot {
@@ -165,8 +207,9 @@ impl Subscription {
                 }
             }
             Feed::Changes(epoch, changes) => {
-                self.n_bytes.fetch_sub(changes.memory_bytes(), Ordering::Relaxed);
-                self.pending.entry(epoch).or_default().push(changes);
+                let waiting = self.pending.entry(epoch).or_default();
+                waiting.changes.push(changes);
+                waiting.n_bytes += n_bytes;
             }
             Feed::Frontier(epoch) => self.frontiers[worker] = epoch,
             Feed::End(error) => return Err(error),
@@ -181,7 +224,9 @@ impl Subscription {
                 Some(batch) if batch.num_rows() == 0 => {}
                 Some(batch) => {
                     let ones = Int64Array::from(vec![1; batch.num_rows()]);
-                    self.out.push_back(self.labelled(self.as_of, ones, batch.columns())?);
+                    // Shared with the relation: a copy would only be more.
+                    let batch = self.labelled(self.as_of, ones, batch.columns())?;
+                    self.out.push_back(Shown { batch, n_bytes: 0 });
                     return Ok(());
                 }
                 None => drop(self.snapshot.pop_front()),
@@ -189,17 +234,38 @@ impl Subscription {
         }
         let closed = self.frontiers.iter().copied().min().unwrap_or(0).min(*self.recorded.borrow_and_update() + 1);
         while let Some(entry) = self.pending.first_entry().filter(|entry| *entry.key() < closed) {
-            let (epoch, changes) = entry.remove_entry();
+            let (epoch, Waiting { changes, n_bytes }) = entry.remove_entry();
             let changes = consolidate(&self.rows, &changes)?;
             self.shown = epoch + 1;
-            if !changes.is_empty() {
-                let weights = changes.weights().cloned().unwrap_or_else(|| Int64Array::from(vec![1; changes.len()]));
-                self.out.push_back(self.labelled(epoch, weights, changes.rows().columns())?);
+            if changes.is_empty() {
+                self.backlog.remove(n_bytes);
+                continue;
             }
+            let weights = changes.weights().cloned().unwrap_or_else(|| Int64Array::from(vec![1; changes.len()]));
+            let batch = self.labelled(epoch, weights, changes.rows().columns())?;
+            self.put(batch, n_bytes)?;
         }
         if self.with_progress && closed > self.shown {
             self.shown = closed;
-            self.out.push_back(self.progress(closed - 1)?);
+            let batch = self.progress(closed - 1)?;
+            self.put(batch, 0)?;
+        }
+        Ok(())
+    }
+
+    /// Makes a batch ready, in pieces that keep nothing of the whole; its `n_bytes` are held until the last of them is taken.
+    fn put(&mut self, batch: RecordBatch, n_bytes: usize) -> Result<()> {
+        let whole = bytes_of_rows(&batch);
+        if whole <= PIECE_BYTES {
+            self.out.push_back(Shown { batch, n_bytes });
+            return Ok(());
+        }
+        let n_rows = (batch.num_rows() * PIECE_BYTES / whole).max(1);
+        for start in (0..batch.num_rows()).step_by(n_rows) {
+            let end = batch.num_rows().min(start + n_rows);
+            let rows = UInt32Array::from_iter_values(start as u32..end as u32);
+            let n_bytes = if end == batch.num_rows() { n_bytes } else { 0 };
+            self.out.push_back(Shown { batch: take_record_batch(&batch, &rows)?, n_bytes });
         }
         Ok(())
     }
@@ -216,5 +282,97 @@ impl Subscription {
         let mut all: Vec<ArrayRef> = vec![Arc::new(Int64Array::from(vec![epoch as i64]))];
         all.extend(self.schema.fields().iter().skip(1).map(|field| arrow::array::new_null_array(field.data_type(), 1)));
         Ok(RecordBatch::try_new(Arc::clone(&self.schema), all)?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow::array::StringArray;
+    use arrow::datatypes::DataType;
+
+    use super::*;
+    use crate::command::MAX_SUBSCRIBER_BYTES;
+
+    const ROW_BYTES: usize = 1 << 10;
+
+    struct Writer {
+        feed: FeedSender,
+        recorded: watch::Sender<Epoch>,
+        rows: SchemaRef,
+    }
+
+    impl Writer {
+        /// An epoch of so many rows, each with a text of its own.
+        fn epoch(&self, epoch: Epoch, n_rows: usize) -> bool {
+            let text = |row: usize| format!("{row:0ROW_BYTES$}");
+            let texts = StringArray::from_iter_values((0..n_rows).map(text));
+            let rows = RecordBatch::try_new(Arc::clone(&self.rows), vec![Arc::new(texts)]).expect("one column");
+            self.feed.send(Feed::Changes(epoch, ChangeBatch::inserts(rows))) && self.feed.send(Feed::Frontier(epoch + 1))
+        }
+    }
+
+    fn subscription() -> (Writer, Subscription) {
+        let rows = Arc::new(Schema::new(vec![Field::new("v", DataType::Utf8, true)]));
+        let ((sender, queue), (recorded, recorded_epoch)) = (mpsc::unbounded_channel(), watch::channel(0));
+        let backlog = Arc::new(Backlog::default());
+        let subscription = Subscription {
+            schema: subscription_schema(&rows),
+            rows: Arc::clone(&rows),
+            as_of: 0,
+            with_snapshot: false,
+            with_progress: false,
+            queue,
+            backlog: Arc::clone(&backlog),
+            frontiers: vec![0],
+            shown: 1,
+            pending: BTreeMap::new(),
+            snapshot: VecDeque::new(),
+            out: VecDeque::new(),
+            recorded: recorded_epoch,
+            _unnamed: None,
+        };
+        (Writer { feed: FeedSender { worker: 0, queue: sender, backlog }, recorded, rows }, subscription)
+    }
+
+    #[tokio::test]
+    async fn what_is_not_read_is_bounded_wherever_it_waits() {
+        let (writer, mut subscription) = subscription();
+        let backlog = subscription.backlog();
+        assert!(writer.epoch(1, 1_000), "there is room");
+        writer.recorded.send(1).expect("the subscription lives");
+        subscription.next().await.expect("a batch").expect("no error");
+        assert!(backlog.n_bytes() > 0, "pieces of the first epoch are ready, not in the queue any more");
+        let mut n_rows = 1_000;
+        for epoch in 2.. {
+            if !writer.epoch(epoch, 1_000) {
+                break;
+            }
+            n_rows += 1_000;
+            assert!(backlog.n_bytes() <= MAX_SUBSCRIBER_BYTES);
+        }
+        assert!(n_rows * ROW_BYTES <= MAX_SUBSCRIBER_BYTES && (n_rows + 2_000) * ROW_BYTES > MAX_SUBSCRIBER_BYTES, "{n_rows} rows");
+        backlog.overrun().await;
+        let error = subscription.next().await.expect("the end").expect_err("it is overrun");
+        assert_eq!(error.sqlstate, "53400");
+        assert_eq!(backlog.n_bytes(), 0, "nothing is held any more");
+        assert!(!writer.epoch(1_000, 1), "and nothing more is taken");
+    }
+
+    #[tokio::test]
+    async fn an_epoch_comes_in_pieces_and_is_held_until_the_last() {
+        let (writer, mut subscription) = subscription();
+        let backlog = subscription.backlog();
+        assert!(writer.epoch(1, 4_000), "there is room");
+        writer.recorded.send(1).expect("the subscription lives");
+        let (mut n_rows, mut n_pieces) = (0, 0);
+        while n_rows < 4_000 {
+            let piece = subscription.next().await.expect("a batch").expect("no error");
+            assert!(bytes_of_rows(&piece) <= PIECE_BYTES + ROW_BYTES, "{} bytes", bytes_of_rows(&piece));
+            assert!(piece.get_array_memory_size() <= 2 * PIECE_BYTES, "a piece keeps nothing of the whole");
+            n_rows += piece.num_rows();
+            n_pieces += 1;
+            assert_eq!(backlog.n_bytes() > 4_000 * ROW_BYTES, n_rows < 4_000, "after {n_rows} rows");
+        }
+        assert_eq!((n_rows, n_pieces > 4), (4_000, true));
     }
 }

@@ -69,7 +69,7 @@ impl Core {
         let rows = labelled(&differing, hold.epoch())?;
         let schema = rows.schema();
         let stream = RecordBatchStreamAdapter::new(schema.clone(), futures::stream::iter([Ok(rows)]));
-        Ok(Rows { schema, stream: Box::pin(stream), epoch: hold.epoch(), notices, interrupt: Interrupt::current() })
+        Ok(Rows { schema, stream: Box::pin(stream), epoch: hold.epoch(), notices, interrupt: Interrupt::current(), is_short: false })
     }
 
     /// What VERIFY answers with.

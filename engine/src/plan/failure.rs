@@ -48,6 +48,7 @@ fn translate(error: DataFusionError) -> Error {
                 Some(ours) => ours.clone(),
                 None => Error::internal(source.to_string()),
             },
+            DataFusionError::ResourcesExhausted(message) => out_of_memory(message),
             other => evaluation(&other.strip_backtrace()),
         },
         DataFusionError::Context(_, inner) | DataFusionError::Diagnostic(_, inner) => translate(*inner),
@@ -58,11 +59,14 @@ fn translate(error: DataFusionError) -> Error {
         DataFusionError::NotImplemented(message) => not_implemented(first_line(&message)),
         DataFusionError::Plan(message) => planning(first_line(&message)),
         DataFusionError::Execution(message) => evaluation(first_line(&message)),
-        DataFusionError::ResourcesExhausted(message) => {
-            Error::new(sqlstate::OUT_OF_MEMORY, "out of memory").with_detail(first_line(&message))
-        }
+        DataFusionError::ResourcesExhausted(message) => out_of_memory(&message),
         other => Error::internal(other.strip_backtrace()),
     }
+}
+
+fn out_of_memory(message: &str) -> Error {
+    let hint = "let the query keep less (filter before it joins), or run it when others are done, or start the server with a larger --query-memory-bytes";
+    Error::new(sqlstate::OUT_OF_MEMORY, "out of memory for queries").with_detail(first_line(message)).with_hint(hint)
 }
 
 fn schema(error: SchemaError) -> Error {

@@ -10,12 +10,14 @@ use arrow::datatypes::{Field, FieldRef, Schema, SchemaRef};
 use catalog::ObjectId;
 use datafusion::common::tree_node::{Transformed, TreeNodeRecursion};
 use datafusion::datasource::{TableProvider, provider_as_source};
-use datafusion::execution::SendableRecordBatchStream;
 use datafusion::execution::session_state::SessionState;
+use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::logical_expr::{Distinct, Expr, LogicalPlan, TableSource};
 use datafusion::optimizer::analyzer::Analyzer;
+use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{ExecutionPlan, execute_stream};
 use datafusion::sql::sqlparser::ast;
+use futures::TryStreamExt;
 
 use super::Plan;
 use super::beside_wildcards::told_apart;
@@ -209,8 +211,23 @@ impl PlannedQuery {
     /// Runs it over `snapshots`, one provider for each of [`Self::relations`]. Rows are computed as they are read; dropping
     /// the stream stops the query.
     pub async fn execute(&self, snapshots: &HashMap<ObjectId, Arc<dyn TableProvider>>) -> Result<SendableRecordBatchStream> {
-        let physical = self.physical(snapshots).await?;
-        execute_stream(physical, self.state.task_ctx()).map_err(|error| self.failure(error))
+        self.start(self.physical(snapshots).await?)
+    }
+
+    /// Runs the plan that [`Self::physical`] made; what it starts of its own accord starts on the runtime of the caller.
+    pub fn start(&self, physical: Arc<dyn ExecutionPlan>) -> Result<SendableRecordBatchStream> {
+        execute_stream(physical, self.task_context()).map_err(|error| self.failure(error))
+    }
+
+    /// The same, begun by whoever reads the first row.
+    pub fn start_when_read(&self, physical: Arc<dyn ExecutionPlan>) -> SendableRecordBatchStream {
+        let (schema, context) = (physical.schema(), self.task_context());
+        let started = futures::stream::once(async move { execute_stream(physical, context) }).try_flatten();
+        Box::pin(RecordBatchStreamAdapter::new(schema, started))
+    }
+
+    fn task_context(&self) -> Arc<TaskContext> {
+        Arc::new(TaskContext::from(&self.state).with_runtime(self.session.query_environment()))
     }
 
     /// The same, to be run by the thread that asks: for few rows.

@@ -58,6 +58,7 @@ pub const BATCH_ROWS: usize = 8192;
 pub struct Session {
     base: Arc<SessionState>,
     view_rules: Arc<Optimizer>,
+    query_environment: Arc<RuntimeEnv>,
 }
 
 impl Session {
@@ -82,7 +83,18 @@ impl Session {
         base.register_udf(Arc::new(crate::functions::parameter::parameter()))?;
         crate::functions::session::register(&mut base)?;
         crate::functions::settings::register(&mut base)?;
-        Ok(Self { base: Arc::new(base), view_rules: Arc::new(Optimizer::with_rules(view_rules())) })
+        let query_environment = Arc::clone(base.runtime_env());
+        Ok(Self { base: Arc::new(base), view_rules: Arc::new(Optimizer::with_rules(view_rules())), query_environment })
+    }
+
+    /// Queries that are run once use the memory of `environment`, recomputes that of the session.
+    pub fn with_query_environment(self, environment: Arc<RuntimeEnv>) -> Self {
+        Self { query_environment: environment, ..self }
+    }
+
+    /// The memory and files of queries that are run once.
+    pub fn query_environment(&self) -> Arc<RuntimeEnv> {
+        Arc::clone(&self.query_environment)
     }
 
     /// The state for one statement or epoch, whose `now()` is `now_us` microseconds since 1970.

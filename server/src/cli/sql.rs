@@ -14,10 +14,11 @@ use engine::{Engine, Error, Result};
 use super::{Script, describe};
 use crate::config::Config;
 use crate::encode::{aligned, copy::CopyEncoder};
-use crate::serve::{query_runtime, socket_runtime};
+use crate::serve::socket_runtime;
 use crate::session::notify::Channels;
 use crate::session::settings::Settings;
 use crate::session::{Outcome, Session};
+use crate::threads::QueryRuntimes;
 
 /// Runs a script. The error is ready to be printed.
 pub fn run(mut config: Config, temporary: bool, script: &Script) -> Result<(), String> {
@@ -27,10 +28,10 @@ pub fn run(mut config: Config, temporary: bool, script: &Script) -> Result<(), S
         config.data = folder.path.to_string_lossy().into_owned();
     }
     let failed = |error: std::io::Error| describe(&Error::from(error));
-    let (sockets, queries) = (socket_runtime().map_err(failed)?, query_runtime(&config).map_err(failed)?);
+    let (sockets, queries) = (socket_runtime().map_err(failed)?, QueryRuntimes::start(&config).map_err(failed)?);
     let done = sockets.block_on(async {
         let engine = Engine::open(config.engine()).await.map_err(|error| describe(&error))?;
-        let session = Session::new(engine.clone(), queries.handle().clone(), Settings::default(), Channels::default());
+        let session = Session::new(engine.clone(), queries.threads(), Settings::default(), Channels::default());
         let ran = run_script(session, &text, script.keep_going).await;
         engine.shutdown().await.map_err(|error| describe(&error))?;
         ran

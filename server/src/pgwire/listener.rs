@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use engine::Engine;
 use tokio::net::TcpListener;
-use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tracing::{debug, warn};
@@ -16,6 +15,7 @@ use crate::pg_catalog::session::Sessions;
 use crate::session::notify::Channels;
 use crate::session::settings::Settings;
 use crate::shutdown::Shutdown;
+use crate::threads::QueryThreads;
 
 /// After the shutdown each connection has this long to take its last message.
 const LAST_WORDS: Duration = Duration::from_secs(3);
@@ -25,8 +25,8 @@ const LAST_WORDS: Duration = Duration::from_secs(3);
 pub struct Shared {
     /// The engine.
     pub engine: Engine,
-    /// The runtime that queries run on.
-    pub queries: Handle,
+    /// The threads that run statements.
+    pub queries: QueryThreads,
     /// Who can be canceled.
     pub cancel: CancelRegistry,
     /// Who listens to what.

@@ -16,8 +16,10 @@ use crate::encode::formats::Formats;
 use crate::session::rows::RowStream;
 use crate::session::{Outcome, Tag};
 
-/// Rows encoded between two looks at the socket and at what may stop the statement: some milliseconds of work.
+/// Rows encoded at most between two looks at the socket and at what may stop the statement: some milliseconds of work.
 const ROWS_AT_ONCE: usize = 1024;
+/// Rows encoded before it is known how long they are.
+const FIRST_ROWS: usize = 16;
 
 impl Client {
     /// Serves a Query message, but for its ReadyForQuery.
@@ -77,7 +79,7 @@ impl Client {
         mut rows: RowStream,
         mut put: impl FnMut(&mut BytesMut, &arrow::array::RecordBatch) -> Result<()>,
     ) -> Result<u64, Fault> {
-        let mut n_rows = 0;
+        let (mut n_rows, mut n_at_once) = (0, FIRST_ROWS);
         loop {
             let batch = match rows.try_next() {
                 Some(batch) => batch?,
@@ -93,8 +95,13 @@ impl Client {
                 }
             };
             n_rows += batch.num_rows() as u64;
-            for start in (0..batch.num_rows()).step_by(ROWS_AT_ONCE) {
-                put(&mut self.output.buffer, &batch.slice(start, ROWS_AT_ONCE.min(batch.num_rows() - start)))?;
+            let mut start = 0;
+            while start < batch.num_rows() {
+                let n_put = n_at_once.min(batch.num_rows() - start);
+                let n_before = self.output.buffer.len();
+                put(&mut self.output.buffer, &batch.slice(start, n_put))?;
+                n_at_once = rows_at_once(n_put, self.output.buffer.len() - n_before);
+                start += n_put;
                 if self.output.buffer.len() >= FLUSH_BYTES {
                     self.send().await?;
                 }
@@ -118,10 +125,28 @@ impl Client {
     }
 }
 
+/// How many rows to encode next, when so many had so many bytes: about as many as are sent together, whatever is wide.
+fn rows_at_once(n_rows: usize, n_bytes: usize) -> usize {
+    (n_rows * FLUSH_BYTES / n_bytes.max(1)).clamp(1, ROWS_AT_ONCE)
+}
+
 /// What Execute asks of a portal that Describe has described.
 #[derive(Debug)]
 pub(super) struct PortalRows {
     pub(super) formats: Formats,
     /// After so many rows the portal waits; `None` is no limit.
     pub(super) n_wanted: Option<u64>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn wide_rows_are_encoded_one_by_one() {
+        assert_eq!(rows_at_once(16, 16 * 20), ROWS_AT_ONCE);
+        assert_eq!(rows_at_once(1024, 1024 * 100), FLUSH_BYTES / 100);
+        assert_eq!(rows_at_once(16, 16 << 20), 1);
+        assert_eq!(rows_at_once(16, 0), ROWS_AT_ONCE);
+    }
 }

@@ -32,7 +32,6 @@ use engine::functions::settings::{SETTINGS, SessionSettings};
 use engine::plan::statement::{CopyFormat, CopyIn, CopyKind, CopySource, Discard, Name, Parsed, Statement, Subscribe};
 use engine::plan::system::{SYSTEM_SCHEMAS, SystemSchemas};
 use engine::{Engine, Error, Result};
-use tokio::runtime::Handle;
 
 use self::copy_in::CopyingIn;
 use self::notify::{Channels, Ear, Pending};
@@ -45,6 +44,7 @@ use crate::encode::column::Style;
 use crate::encode::formats::Formats;
 use crate::pg_catalog::PgCatalog;
 use crate::pg_catalog::session::{Listed, SessionFacts};
+use crate::threads::QueryThreads;
 
 pub use self::transaction::Status;
 
@@ -54,7 +54,7 @@ const PARSED_HERE_BYTES: usize = 16 << 10;
 /// One client's state between its statements.
 pub struct Session {
     engine: Engine,
-    queries: Handle,
+    threads: QueryThreads,
     settings: Arc<SharedSettings>,
     process_id: i32,
     block: Block,
@@ -127,12 +127,12 @@ impl Tag {
 }
 
 impl Session {
-    /// A session of the role and database `thalweg`; its queries run on `queries`.
-    pub fn new(engine: Engine, queries: Handle, settings: Settings, channels: Channels) -> Self {
+    /// A session of the role and database `thalweg`; its statements run on `threads`.
+    pub fn new(engine: Engine, threads: QueryThreads, settings: Settings, channels: Channels) -> Self {
         Self {
             settings: Arc::new(SharedSettings::new(settings, engine.clone())),
             engine,
-            queries,
+            threads,
             process_id: 0,
             block: Block::Idle,
             atomic_message: false,
@@ -326,7 +326,7 @@ impl Session {
         let settings: Arc<dyn SessionSettings> = Arc::new(StatementSettings::new(&self.settings));
         let system: Arc<dyn SystemSchemas> = Arc::new(PgCatalog::new(self.engine.clone(), self.facts()));
         let work = BACKEND_PID.scope(self.process_id, SETTINGS.scope(settings, SYSTEM_SCHEMAS.scope(system, work)));
-        Running::spawn(&self.queries, work).finish().await?
+        Running::spawn(&self.threads.answering, work).finish().await?
     }
 
     async fn query(&mut self, parsed: &Parsed) -> Result<Outcome> {
@@ -342,14 +342,15 @@ impl Session {
             engine.read(&parsed, lent.as_ref().and_then(|lent| lent.as_ref())).await
         };
         let rows = self.on_queries(work).await?;
-        Ok((rows.schema, RowStream::of_query(&self.queries, rows.interrupt, rows.stream), rows.notices))
+        let threads = if rows.is_short { &self.threads.answering } else { &self.threads.computing };
+        Ok((rows.schema, RowStream::of_query(threads, rows.interrupt, rows.stream), rows.notices))
     }
 
     /// Starts taking in the body of an HTTP request; [`Self::finish_ingest`] ends it.
     pub async fn start_ingest(&mut self, target: &Name, format: IngestFormat) -> Result<CopyingIn> {
         let (engine, target) = (self.engine.clone(), target.clone());
         let ingest = self.on_queries(async move { engine.ingest(&target, format).await }).await?;
-        Ok(CopyingIn::start(&self.queries, ingest, Vec::new(), CopyKind::Text))
+        Ok(CopyingIn::start(&self.threads.answering, ingest, Vec::new(), CopyKind::Text))
     }
 
     /// Makes the rows of an HTTP request visible and durable.
@@ -361,7 +362,7 @@ impl Session {
     async fn describe(&mut self, parsed: &Parsed, tag: &str) -> Result<Outcome> {
         let (engine, statement) = (self.engine.clone(), parsed.statement.clone());
         let rows = self.on_queries(async move { engine.describe(&statement).await }).await?;
-        let stream = RowStream::of_query(&self.queries, rows.interrupt, rows.stream);
+        let stream = RowStream::of_query(&self.threads.answering, rows.interrupt, rows.stream);
         let (schema, notices, tag) = (rows.schema, rows.notices, Tag::Fixed(tag.to_owned()));
         Ok(Outcome::Rows { schema, rows: stream, tag, notices, formats: Formats::default() })
     }
@@ -398,7 +399,7 @@ impl Session {
         }
         let engine = self.engine.clone();
         let ingest = self.on_queries(async move { engine.copy_in(&of_engine).await }).await?;
-        Ok(Outcome::CopyIn(CopyingIn::start(&self.queries, ingest, types, copy.format.kind)))
+        Ok(Outcome::CopyIn(CopyingIn::start(&self.threads.answering, ingest, types, copy.format.kind)))
     }
 
     /// The types of the columns that a COPY names.
@@ -449,7 +450,7 @@ impl Session {
     async fn follow(&mut self, subscribe: &Subscribe) -> Result<(SchemaRef, RowStream)> {
         let (engine, subscribe) = (self.engine.clone(), subscribe.clone());
         let subscription = self.on_queries(async move { engine.subscribe(&subscribe).await }).await?;
-        Ok((subscription.schema.clone(), RowStream::of_subscription(&self.queries, subscription)))
+        Ok((subscription.schema.clone(), RowStream::of_subscription(&self.threads.answering, subscription)))
     }
 
     async fn wait_for(&mut self, parsed: &Parsed) -> Result<Outcome> {
@@ -474,7 +475,7 @@ impl Session {
         self.commit_implicit().await?;
         let (engine, name) = (self.engine.clone(), name.clone());
         let rows = self.on_queries(async move { engine.verify(&name).await }).await?;
-        let stream = RowStream::of_query(&self.queries, rows.interrupt, rows.stream);
+        let stream = RowStream::of_query(&self.threads.answering, rows.interrupt, rows.stream);
         let (schema, notices) = (rows.schema, rows.notices);
         Ok(Outcome::Rows { schema, rows: stream, tag: Tag::Counted("VERIFY"), notices, formats: Formats::default() })
     }

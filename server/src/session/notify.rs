@@ -296,7 +296,7 @@ impl Session {
     /// notification names a later one.
     fn follow_view(&self, channel: &str, mut subscription: Subscription) -> Running<()> {
         let (sender, channel) = (self.ear.sender.clone(), channel.to_owned());
-        Running::spawn(&self.queries, async move {
+        Running::spawn(&self.threads.answering, async move {
             let mut last = None;
             while let Some(Ok(batch)) = subscription.next().await {
                 let epochs = arrow::array::AsArray::as_primitive::<arrow::datatypes::Int64Type>(batch.column(0));

@@ -1,7 +1,8 @@
 //! Results that are read as they are computed.
 //!
 //! Queries run on a runtime of their own, so a long one never stops a socket from being served. Between that runtime and the
-//! reader stands a queue of [`BATCHES_AHEAD`] batches: a slow reader stops its query, and a reader that goes away ends it.
+//! reader stands a queue of [`BATCHES_AHEAD`] batches and [`BYTES_AHEAD`]: a slow reader stops its query, and a reader that goes
+//! away ends it. Held for a reader that does not read are these, the batch it has in hand and one that waits for room.
 //!
 //! A [`RowStream`] may be a part of a result: a portal keeps the rest, and gives out the next part when it is asked.
 
@@ -10,15 +11,21 @@ use std::sync::Arc;
 use arrow::array::RecordBatch;
 use engine::engine::Subscription;
 use engine::plan::interrupt::{INTERRUPT, Interrupt};
+use engine::update::bytes_of_rows;
 use engine::{Error, Result};
 use futures::{Stream, StreamExt};
 use tokio::runtime::Handle;
-use tokio::sync::{Mutex, mpsc};
+use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 /// Batches computed before their reader asks: one to send while the next is computed, one spare.
 const BATCHES_AHEAD: usize = 2;
+
+/// Bytes computed before their reader asks, unless one batch has more.
+const BYTES_AHEAD: usize = 4 << 20;
+/// What they are counted in.
+const ROOM_UNIT_BYTES: usize = 1 << 10;
 
 /// A task that ends when its handle is dropped: at its next await, or where its operators look at the interrupt.
 pub(super) struct Running<T> {
@@ -83,7 +90,32 @@ struct Source {
 
 enum Batches {
     There(std::vec::IntoIter<RecordBatch>),
-    Computed { batches: mpsc::Receiver<Result<RecordBatch>>, task: Option<Running<()>> },
+    Computed { batches: mpsc::Receiver<Computed>, task: Option<Running<()>> },
+}
+
+/// A batch in the queue, with the room it takes there.
+struct Computed {
+    batch: Result<RecordBatch>,
+    _room: Option<OwnedSemaphorePermit>,
+}
+
+/// The end of the queue that batches are put into.
+struct Ahead {
+    queue: mpsc::Sender<Computed>,
+    room: Arc<Semaphore>,
+}
+
+impl Ahead {
+    /// Puts a batch into the queue once there is room; `false` when no more is wanted.
+    async fn put(&self, batch: Result<RecordBatch>) -> bool {
+        let n_units = |batch: &RecordBatch| (bytes_of_rows(batch).min(BYTES_AHEAD) / ROOM_UNIT_BYTES) as u32;
+        let room = match &batch {
+            Ok(batch) => Arc::clone(&self.room).acquire_many_owned(n_units(batch)).await.ok(),
+            Err(_) => None,
+        };
+        let failed = batch.is_err();
+        self.queue.send(Computed { batch, _room: room }).await.is_ok() && !failed
+    }
 }
 
 impl RowStream {
@@ -98,35 +130,38 @@ impl RowStream {
         interrupt: Interrupt,
         mut stream: impl Stream<Item = Result<RecordBatch, E>> + Send + Unpin + 'static,
     ) -> Self {
-        Self::of_task(runtime, interrupt, |sender| async move {
+        Self::of_task(runtime, interrupt, |ahead| async move {
             while let Some(batch) = stream.next().await {
-                let batch = batch.map_err(Into::into);
-                let failed = batch.is_err();
-                if sender.send(batch).await.is_err() || failed {
+                if !ahead.put(batch.map_err(Into::into)).await {
                     return;
                 }
             }
         })
     }
 
-    /// Follows a subscription on `runtime`.
+    /// Follows a subscription on `runtime`. One that is overrun while its reader does not read lets go of what it holds at once.
     pub(super) fn of_subscription(runtime: &Handle, mut subscription: Subscription) -> Self {
-        Self::of_task(runtime, Interrupt::default(), |sender| async move {
+        let backlog = subscription.backlog();
+        Self::of_task(runtime, Interrupt::default(), |ahead| async move {
             while let Some(batch) = subscription.next().await {
-                let failed = batch.is_err();
-                if sender.send(batch).await.is_err() || failed {
-                    return;
+                let is_end = batch.is_err();
+                tokio::select! {
+                    goes_on = ahead.put(batch) => if !goes_on {
+                        return;
+                    },
+                    () = backlog.overrun(), if !is_end => {}
                 }
             }
         })
     }
 
-    fn of_task<F>(runtime: &Handle, interrupt: Interrupt, work: impl FnOnce(mpsc::Sender<Result<RecordBatch>>) -> F) -> Self
+    fn of_task<F>(runtime: &Handle, interrupt: Interrupt, work: impl FnOnce(Ahead) -> F) -> Self
     where
         F: Future<Output = ()> + Send + 'static,
     {
-        let (sender, batches) = mpsc::channel(BATCHES_AHEAD);
-        Self::of_source(Batches::Computed { batches, task: Some(Running::spawn_with(runtime, interrupt, work(sender))) })
+        let (queue, batches) = mpsc::channel(BATCHES_AHEAD);
+        let ahead = Ahead { queue, room: Arc::new(Semaphore::new(BYTES_AHEAD / ROOM_UNIT_BYTES)) };
+        Self::of_source(Batches::Computed { batches, task: Some(Running::spawn_with(runtime, interrupt, work(ahead))) })
     }
 
     fn of_source(batches: Batches) -> Self {
@@ -213,7 +248,7 @@ impl Source {
         match &mut self.batches {
             Batches::There(batches) => batches.next().map(Ok),
             Batches::Computed { batches, task } => match batches.recv().await {
-                Some(batch) => Some(batch),
+                Some(computed) => Some(computed.batch),
                 // Ended: by its last row, or by a panic, which must not look like the last row.
                 None => task.take()?.finish().await.err().map(Err),
             },
@@ -226,7 +261,7 @@ impl Source {
         }
         match &mut self.batches {
             Batches::There(batches) => batches.next().map(Ok),
-            Batches::Computed { batches, .. } => batches.try_recv().ok(),
+            Batches::Computed { batches, .. } => batches.try_recv().ok().map(|computed| computed.batch),
         }
     }
 }
@@ -270,6 +305,36 @@ mod tests {
         assert_eq!(n_rows(result.part(Some(2)).with_patience(Patience::OneRow)).await, 1);
         drop(sender);
         assert_eq!(n_rows(result.part(None)).await, 0);
+    }
+
+    /// How many batches of `n_bytes` are computed for a reader that takes `n_taken` and stops.
+    async fn n_computed(n_bytes: usize, n_taken: usize) -> usize {
+        let n_computed = Arc::new(std::sync::atomic::AtomicUsize::new(0));
+        let counter = Arc::clone(&n_computed);
+        let wide = Arc::new(arrow::array::StringArray::from_iter_values(["x".repeat(n_bytes)])) as ArrayRef;
+        let batches = futures::stream::repeat_with(move || {
+            counter.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            Ok::<_, Error>(RecordBatch::try_from_iter([("a", Arc::clone(&wide))]).expect("one column"))
+        });
+        let mut rows = RowStream::of_query(&Handle::current(), Interrupt::default(), batches);
+        for _ in 0..n_taken {
+            rows.next().await.expect("they never end").expect("no errors");
+        }
+        // The other task runs until it has to wait: both share this thread.
+        for _ in 0..100 {
+            tokio::task::yield_now().await;
+        }
+        n_computed.load(std::sync::atomic::Ordering::Relaxed)
+    }
+
+    #[tokio::test]
+    async fn what_is_computed_ahead_is_bounded_in_batches_and_in_bytes() {
+        // Two in the queue, and one that waits for its place.
+        assert_eq!(n_computed(1, 5).await, 5 + 2 + 1);
+        // One in the queue, for two have more than may be there.
+        assert_eq!(n_computed(3 << 20, 5).await, 5 + 1 + 1);
+        // A batch that has more than may be there is there alone.
+        assert_eq!(n_computed(2 * BYTES_AHEAD, 5).await, 5 + 1 + 1);
     }
 
     fn tokio_stream(receiver: mpsc::Receiver<Result<RecordBatch>>) -> impl Stream<Item = Result<RecordBatch>> + Unpin + Send {

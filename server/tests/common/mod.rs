@@ -8,6 +8,7 @@ use std::time::Duration;
 use thalweg::config::Given;
 use thalweg::serve::Server;
 use thalweg::shutdown::Shutdown;
+use thalweg::threads::QueryRuntimes;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -20,7 +21,7 @@ pub struct TestServer {
     pub http: SocketAddr,
     shutdown: Shutdown,
     served: Option<tokio::task::JoinHandle<engine::Result<()>>>,
-    queries: Option<tokio::runtime::Runtime>,
+    queries: Option<QueryRuntimes>,
     _data: tempfile::TempDir,
 }
 
@@ -41,9 +42,9 @@ impl TestServer {
         };
         change(&mut given);
         let config = given.resolve();
-        let queries = thalweg::serve::query_runtime(&config).expect("threads");
+        let queries = QueryRuntimes::start(&config).expect("threads");
         let shutdown = Shutdown::default();
-        let server = Server::start(config, queries.handle().clone(), shutdown.clone()).await.expect("the server starts");
+        let server = Server::start(config, queries.threads(), shutdown.clone()).await.expect("the server starts");
         let (pg, http) = (server.pg, server.http);
         let served = Some(tokio::spawn(server.serve()));
         Self { pg, http, shutdown, served, queries: Some(queries), _data: data }
