@@ -288,3 +288,33 @@ async fn a_client_that_leaves_frees_its_connection() {
         tokio::time::timeout(Duration::from_millis(20), std::future::pending::<()>()).await.expect_err("nothing to wait for");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_session_stops_another() {
+    let server = TestServer::start().await;
+    let other = server.connect().await;
+    let process_id = async |client: &mut RawClient| {
+        let rows = client.run("SELECT pg_backend_pid()").await;
+        let row = rows.iter().find(|(kind, _)| *kind == 'D').expect("a row").1.clone();
+        String::from_utf8_lossy(&row[6..]).into_owned()
+    };
+    let mut busy = server.session().await;
+    let busy_id = process_id(&mut busy).await;
+    busy.query("SELECT count(*) FROM generate_series(1, 1000000000) AS a(x), generate_series(1, 1000000000) AS b(y) WHERE x * 3 + y = -1")
+        .await;
+    // It may not have begun when it is first asked: a request that comes before is forgotten.
+    let answer = loop {
+        assert_eq!(simple(&other, &format!("SELECT pg_cancel_backend({busy_id})")).await, ["t", "-- 1"]);
+        if let Ok(answer) = tokio::time::timeout(Duration::from_millis(100), busy.until('E')).await {
+            break answer;
+        }
+    };
+    assert!(String::from_utf8_lossy(&answer.last().expect("an error").1).contains("C57014"));
+    busy.until('Z').await;
+    // One that is idle ends as well.
+    assert_eq!(simple(&other, &format!("SELECT pg_terminate_backend({busy_id})")).await, ["t", "-- 1"]);
+    let (kind, error) = busy.receive().await.expect("the last words");
+    assert!(kind == 'E' && String::from_utf8_lossy(&error).contains("C57P01"), "{kind}");
+    assert!(busy.receive().await.is_none(), "the connection is closed");
+    assert_eq!(simple(&other, "SELECT pg_terminate_backend(1)").await, ["f", "-- 1"]);
+}

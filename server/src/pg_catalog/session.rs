@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use crate::pgwire::cancel::Requests;
 use crate::session::settings::Settings;
 
 /// The session whose statement runs.
@@ -35,6 +36,8 @@ pub struct SessionInfo {
     pub is_running: bool,
     /// The statement that runs, or ran last.
     pub statement: String,
+    /// Where it is asked to stop.
+    pub requests: Option<Requests>,
 }
 
 /// The sessions of a server.

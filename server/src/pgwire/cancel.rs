@@ -1,4 +1,5 @@
-//! Cancel requests: which connection a process id and secret mean.
+//! What others ask of a connection: to cancel its statement, by a cancel request, which names process id and secret, or by
+//! `pg_cancel_backend()`, and to end, by `pg_terminate_backend()`.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -16,7 +17,31 @@ pub struct CancelRegistry {
 #[derive(Debug)]
 struct Cancelable {
     secret: i32,
-    requests: watch::Sender<u64>,
+    requests: Requests,
+}
+
+/// Where a connection is asked to stop.
+#[derive(Debug, Clone)]
+pub struct Requests(watch::Sender<Asked>);
+
+/// What it was asked so far.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Asked {
+    n_cancels: u64,
+    /// To end.
+    pub to_end: bool,
+}
+
+impl Requests {
+    /// Cancels what it runs now.
+    pub fn cancel(&self) {
+        self.0.send_modify(|asked| asked.n_cancels += 1);
+    }
+
+    /// Ends it.
+    pub fn end(&self) {
+        self.0.send_modify(|asked| asked.to_end = true);
+    }
 }
 
 /// A connection's entry, as long as it lives.
@@ -27,15 +52,18 @@ pub struct Registration {
     pub process_id: i32,
     /// What a cancel request must know.
     pub secret: i32,
-    /// Changes with every cancel request.
-    pub requests: watch::Receiver<u64>,
+    /// Changes with every request.
+    pub asked: watch::Receiver<Asked>,
+    /// Where it is asked.
+    pub requests: Requests,
 }
 
 impl CancelRegistry {
     /// Gives a connection its process id and a secret from the system's random numbers.
     pub fn register(&self) -> std::io::Result<Registration> {
         let secret = random_i32()?;
-        let (sender, requests) = watch::channel(0);
+        let (sender, asked) = watch::channel(Asked::default());
+        let requests = Requests(sender);
         let mut connections = self.lock();
         let process_id = loop {
             let candidate = random_i32()? & i32::MAX;
@@ -43,9 +71,9 @@ impl CancelRegistry {
                 break candidate;
             }
         };
-        connections.insert(process_id, Cancelable { secret, requests: sender });
+        connections.insert(process_id, Cancelable { secret, requests: requests.clone() });
         drop(connections);
-        Ok(Registration { registry: self.clone(), process_id, secret, requests })
+        Ok(Registration { registry: self.clone(), process_id, secret, asked, requests })
     }
 
     /// Cancels what that connection runs now. A wrong secret does nothing, and tells nothing.
@@ -53,7 +81,7 @@ impl CancelRegistry {
         if let Some(connection) = self.lock().get(&process_id)
             && connection.secret == secret
         {
-            connection.requests.send_modify(|n_requests| *n_requests += 1);
+            connection.requests.cancel();
         }
     }
 
@@ -82,11 +110,11 @@ mod tests {
     fn only_the_secret_cancels() {
         let registry = CancelRegistry::default();
         let mut registration = registry.register().expect("random numbers");
-        registration.requests.borrow_and_update();
+        registration.asked.borrow_and_update();
         registry.cancel(registration.process_id, registration.secret.wrapping_add(1));
-        assert!(!registration.requests.has_changed().expect("the registry lives"));
+        assert!(!registration.asked.has_changed().expect("the registry lives"));
         registry.cancel(registration.process_id, registration.secret);
-        assert!(registration.requests.has_changed().expect("the registry lives"));
+        assert!(registration.asked.has_changed().expect("the registry lives"));
         drop(registration);
         assert!(registry.lock().is_empty());
     }

@@ -117,7 +117,7 @@ impl Connection {
         };
         match greeted {
             Ok(Some((session, registration))) => {
-                let interrupt = Interrupt::new(registration.requests.clone(), shared.shutdown.clone());
+                let interrupt = Interrupt::new(registration.asked.clone(), shared.shutdown.clone());
                 let (input, output) = (self.input, self.output);
                 let prepared = Prepared::default();
                 let told = session.reported().into_iter().collect();
@@ -185,7 +185,7 @@ impl Client {
             tokio::select! {
                 biased;
                 message = self.input.next() => return message,
-                fault = self.interrupt.shutdown() => return Err(fault),
+                fault = self.interrupt.end() => return Err(fault),
                 Some(notification) = self.session.ear.next(), if may_hear => {
                     self.output.put_infallible(&notification_response(notification));
                 }

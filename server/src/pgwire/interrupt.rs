@@ -7,26 +7,27 @@ use engine::error::sqlstate;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
+use super::cancel::Asked;
 use super::connection::{Fault, Input};
 use crate::shutdown::Shutdown;
 
 /// Watches for everything that stops a statement.
 #[derive(Debug)]
 pub struct Interrupt {
-    cancel_requests: watch::Receiver<u64>,
+    asked: watch::Receiver<Asked>,
     shutdown: Shutdown,
     deadline: Option<Instant>,
 }
 
 impl Interrupt {
     /// A watch over one connection's statements.
-    pub fn new(cancel_requests: watch::Receiver<u64>, shutdown: Shutdown) -> Self {
-        Self { cancel_requests, shutdown, deadline: None }
+    pub fn new(asked: watch::Receiver<Asked>, shutdown: Shutdown) -> Self {
+        Self { asked, shutdown, deadline: None }
     }
 
     /// A message begins, which may take so long. A cancel request that came while nothing ran is forgotten.
     pub fn begin_message(&mut self, timeout: Option<Duration>) {
-        self.cancel_requests.borrow_and_update();
+        self.asked.borrow_and_update();
         self.begin_statement(timeout);
     }
 
@@ -60,18 +61,28 @@ impl Interrupt {
                 None => std::future::pending().await,
             }
         };
+        if self.asked.borrow().to_end {
+            return asked_to_end();
+        }
         tokio::select! {
             () = self.shutdown.wait() => shutting_down(),
-            _ = self.cancel_requests.changed() => canceled("user request"),
+            _ = self.asked.changed() => if self.asked.borrow().to_end { asked_to_end() } else { canceled("user request") },
             () = timeout => canceled("statement timeout"),
         }
     }
 
-    /// Returns when the server stops.
-    pub async fn shutdown(&self) -> Fault {
-        self.shutdown.wait().await;
-        shutting_down()
+    /// Returns when the connection has to end.
+    pub async fn end(&self) -> Fault {
+        let mut asked = self.asked.clone();
+        tokio::select! {
+            () = self.shutdown.wait() => shutting_down(),
+            _ = asked.wait_for(|asked| asked.to_end) => asked_to_end(),
+        }
     }
+}
+
+fn asked_to_end() -> Fault {
+    Fault::Connection(Error::new(sqlstate::ADMIN_SHUTDOWN, "terminating connection due to administrator command"))
 }
 
 fn shutting_down() -> Fault {

@@ -60,7 +60,12 @@ pub async fn greet(
     }
     output.put_infallible(&ready_for_query(Status::Idle));
     output.flush().await?;
-    let info = SessionInfo { process_id: registration.process_id, client: output.client(), ..SessionInfo::default() };
+    let info = SessionInfo {
+        process_id: registration.process_id,
+        client: output.client(),
+        requests: Some(registration.requests.clone()),
+        ..SessionInfo::default()
+    };
     let session = Session::new(shared.engine.clone(), shared.queries.clone(), settings, shared.channels.clone());
     let session = session.with_process_id(registration.process_id).listed(shared.sessions.list(info));
     Ok(Some((session, registration)))

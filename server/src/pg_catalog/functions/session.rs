@@ -2,12 +2,13 @@
 
 use catalog::SqlType;
 use catalog::types::SystemType;
-use engine::{Error, Result};
+use engine::Result;
 
 use super::datum::Datum;
 use super::{Entry, Make, Returns, entry};
 use crate::pg_catalog::cluster::UTF8;
 use crate::pg_catalog::known::Known;
+use crate::pgwire::cancel::Requests;
 
 pub(super) const ENTRIES: &[Make] = &[
     || entry("current_schemas", (1, 1), Returns::Names, current_schemas),
@@ -30,7 +31,7 @@ pub(super) const ENTRIES: &[Make] = &[
     // Nothing here is locked by request.
     || entry("pg_advisory_unlock_all", (0, 0), Returns::Text, |_, _, _| Ok(Datum::Text(String::new()))),
     || each_time(entry("pg_terminate_backend", (1, 2), Returns::Bool, end_session)),
-    || each_time(entry("pg_cancel_backend", (1, 1), Returns::Bool, end_session)),
+    || each_time(entry("pg_cancel_backend", (1, 1), Returns::Bool, cancel_statement)),
 ];
 
 /// Its effect is wanted for each row.
@@ -71,11 +72,18 @@ fn encoding_number(_: &Known, values: &[Datum], _: &[SqlType]) -> Result<Datum> 
     Ok(Datum::Int(if is_utf8 { UTF8.into() } else { -1 }))
 }
 
-/// False for a session that is not there.
+fn cancel_statement(known: &Known, values: &[Datum], _: &[SqlType]) -> Result<Datum> {
+    Ok(Datum::Bool(ask(known, &values[0], Requests::cancel)))
+}
+
+/// With a second argument Postgres waits for the end; here nobody waits.
 fn end_session(known: &Known, values: &[Datum], _: &[SqlType]) -> Result<Datum> {
-    let is_there = known.session.sessions.iter().any(|session| values[0].int() == Some(session.process_id.into()));
-    match is_there {
-        true => Err(Error::unsupported("a session cannot be ended by another one yet", "cancel its statement from its own client")),
-        false => Ok(Datum::Bool(false)),
-    }
+    Ok(Datum::Bool(ask(known, &values[0], Requests::end)))
+}
+
+/// Asks a session to stop; false when it is not there.
+fn ask(known: &Known, process_id: &Datum, what: impl Fn(&Requests)) -> bool {
+    let session = known.session.sessions.iter().find(|session| process_id.int() == Some(session.process_id.into()));
+    let requests = session.and_then(|session| session.requests.as_ref());
+    requests.map(what).is_some()
 }
