@@ -29,6 +29,7 @@ pub mod names;
 pub mod normalise;
 pub mod operators;
 mod orders;
+mod outer_types;
 pub mod parameters;
 pub mod parse;
 mod pg_syntax;

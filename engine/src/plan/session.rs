@@ -46,6 +46,7 @@ use crate::plan::arithmetic::CheckedArithmetic;
 use crate::plan::coercion::NumericsBesideDoubles;
 use crate::plan::grouping_sets::GroupingSetsAsUnion;
 use crate::plan::operators::PostgresOperators;
+use crate::plan::outer_types::OuterTypes;
 use crate::plan::sorted::SortWhatIsNotKnownToBe;
 use crate::plan::subquery::UnnestSubqueries;
 use crate::plan::zone::InZone;
@@ -127,6 +128,7 @@ fn analyzer_rules() -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {
         Arc::new(ResolveGroupingFunction::new()),
         Arc::new(NumericsBesideDoubles),
         Arc::new(TypeCoercion::new()),
+        Arc::new(OuterTypes),
         Arc::new(CheckedArithmetic),
         Arc::new(GroupingSetsAsUnion),
         Arc::new(UnnestSubqueries),
