@@ -1,8 +1,9 @@
 //! The threads that run statements: those that answer, and those that compute.
 //!
-//! A statement is planned by a thread that answers, and so are its rows computed when they are few. All other queries compute on
-//! threads of their own, which give way to the rest of the server: however long a join runs, a statement that asks for one row is
-//! planned and answered at once. Not guaranteed: that a write whose rows are computed by a long query keeps off the threads that answer.
+//! A statement is planned by a thread that answers, and so are its rows computed when they are few. All other queries, and writes of
+//! what a query computes, are run by threads of their own, which give way to the rest of the server: however long a join runs, a
+//! statement that asks for one row is planned and answered at once. Not guaranteed: that an UPDATE or VERIFY over many rows, or a
+//! DDL statement, keeps off the threads that answer.
 
 use engine::priority::give_way;
 use tokio::runtime::{Builder, Handle, Runtime};

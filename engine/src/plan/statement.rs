@@ -204,6 +204,16 @@ pub enum Statement {
 }
 
 impl Statement {
+    /// Whether it writes what a query computes, which may take long.
+    pub fn writes_a_query(&self) -> bool {
+        match self {
+            Self::Insert(insert) => insert.source.as_ref().is_some_and(|source| !matches!(source.body.as_ref(), ast::SetExpr::Values(_))),
+            Self::Update(update) => !update.from.is_empty(),
+            Self::Delete(delete) => !delete.using.is_empty(),
+            _ => false,
+        }
+    }
+
     /// Whether its answer is a table of rows; COPY and commands have other answers.
     pub fn returns_rows(&self) -> bool {
         match self {

@@ -32,6 +32,7 @@ use engine::functions::settings::{SETTINGS, SessionSettings};
 use engine::plan::statement::{CopyFormat, CopyIn, CopyKind, CopySource, Discard, Name, Parsed, Statement, Subscribe};
 use engine::plan::system::{SYSTEM_SCHEMAS, SystemSchemas};
 use engine::{Engine, Error, Result};
+use tokio::runtime::Handle;
 
 use self::copy_in::CopyingIn;
 use self::notify::{Channels, Ear, Pending};
@@ -317,8 +318,17 @@ impl Session {
         }
     }
 
-    /// Runs work of the engine on the query runtime; it stops when the returned future is dropped.
+    /// Runs work of the engine on the threads that answer; it stops when the returned future is dropped.
     async fn on_queries<T, F>(&self, work: F) -> Result<T>
+    where
+        T: Send + 'static,
+        F: Future<Output = Result<T>> + Send + 'static,
+    {
+        self.start(&self.threads.answering, work).finish().await?
+    }
+
+    /// The same on the threads that are given.
+    fn start<T, F>(&self, threads: &Handle, work: F) -> Running<Result<T>>
     where
         T: Send + 'static,
         F: Future<Output = Result<T>> + Send + 'static,
@@ -326,7 +336,7 @@ impl Session {
         let settings: Arc<dyn SessionSettings> = Arc::new(StatementSettings::new(&self.settings));
         let system: Arc<dyn SystemSchemas> = Arc::new(PgCatalog::new(self.engine.clone(), self.facts()));
         let work = BACKEND_PID.scope(self.process_id, SETTINGS.scope(settings, SYSTEM_SCHEMAS.scope(system, work)));
-        Running::spawn(&self.threads.answering, work).finish().await?
+        Running::spawn(threads, work)
     }
 
     async fn query(&mut self, parsed: &Parsed) -> Result<Outcome> {
@@ -377,12 +387,14 @@ impl Session {
 
     async fn write(&mut self, parsed: &Parsed, tag: impl Fn(u64) -> String) -> Result<Outcome> {
         self.open_implicit().await?;
+        let computes = parsed.statement.writes_a_query();
         let (engine, parsed, lent) = (self.engine.clone(), parsed.clone(), self.block.lend());
         let work = async move {
             let mut lent: Lent = lent.await;
             engine.write(&parsed, lent.as_mut().and_then(|lent| lent.as_mut())).await
         };
-        let Written { n_rows, returning, .. } = self.on_queries(work).await?;
+        let threads = if computes { &self.threads.computing } else { &self.threads.answering };
+        let Written { n_rows, returning, .. } = self.start(threads, work).finish().await??;
         let tag = tag(n_rows);
         Ok(match returning {
             Some((schema, batches)) => Outcome::rows(schema, RowStream::of_batches(batches), Tag::Fixed(tag)),
