@@ -168,19 +168,20 @@ fn push(rows: &mut Vec<Row>, key: &RowKey, weight: i64) -> Result<()> {
     Ok(())
 }
 
-/// Cuts rows into blocks' worth.
-pub(super) fn cut(mut rows: Vec<Row>, keeps_peers: bool) -> Vec<Vec<Row>> {
-    let mut parts = Vec::new();
-    while rows.len() > 2 * BLOCK_ROWS {
-        let is_between_peers = |at: &usize| keeps_peers && rows[*at - 1].0.order() == rows[*at].0.order();
-        let Some(at) = (BLOCK_ROWS..rows.len()).find(|at| !is_between_peers(at)) else { break };
-        let rest = rows.split_off(at);
-        parts.push(std::mem::replace(&mut rows, rest));
+/// Cuts rows into blocks' worth, each in memory of its own.
+pub(super) fn cut(rows: Vec<Row>, keeps_peers: bool) -> Vec<Vec<Row>> {
+    let is_between_peers = |at: &usize| keeps_peers && rows[*at - 1].0.order() == rows[*at].0.order();
+    let mut ends = Vec::new();
+    let mut start = 0;
+    while rows.len() - start > 2 * BLOCK_ROWS {
+        let Some(at) = (start + BLOCK_ROWS..rows.len()).find(|at| !is_between_peers(at)) else { break };
+        ends.push(at);
+        start = at;
     }
-    if !rows.is_empty() {
-        parts.push(rows);
-    }
-    parts
+    ends.extend((start < rows.len()).then_some(rows.len()));
+    let starts: Vec<usize> = std::iter::once(0).chain(ends.iter().copied()).collect();
+    let mut rows = rows.into_iter();
+    starts.iter().zip(&ends).map(|(start, end)| rows.by_ref().take(end - start).collect()).collect()
 }
 
 #[cfg(test)]
@@ -228,5 +229,7 @@ mod tests {
         let lengths = |keeps_peers| cut(peers.clone(), keeps_peers).iter().map(Vec::len).collect::<Vec<_>>();
         assert_eq!(lengths(true), [300, 300, 300, 100]);
         assert_eq!(lengths(false), [128, 128, 128, 128, 128, 128, 232]);
+        let capacity: usize = cut(peers.clone(), false).iter().map(Vec::capacity).sum();
+        assert!(capacity < 2 * peers.len(), "{capacity} places are kept for {} rows", peers.len());
     }
 }
