@@ -189,6 +189,7 @@ impl Core {
             let change = if replaced.is_some() { Change::Replace(view) } else { Change::Create(view) };
             return Ok(Prepared { change: Some(change), tag, ..Prepared::default() });
         }
+        self.refuse_zone(&create.query, text)?;
         let errors = next(&mut ids);
         let plan = planned.lower()?;
         let definition = Definition::MaterializedView { query: create.query_sql.clone(), options: create.options.clone(), errors };
@@ -211,6 +212,7 @@ impl Core {
             return Ok(prepared);
         }
         let planned = self.plan_view(&create.query, &[], text)?;
+        self.refuse_zone(&create.query, text)?;
         let mut ids = catalog.free_ids();
         let (id, errors) = (next(&mut ids), next(&mut ids));
         let plan = planned.lower()?;
@@ -270,6 +272,21 @@ impl Core {
         let mut query = query.clone();
         names.inline(&mut query)?;
         Planner::new(&self.session, &names, self.clock.now_us()).with_text(text).view(&query, columns)
+    }
+
+    /// What is kept current is computed in UTC: what would be another query in the session's zone would not be what is asked for.
+    pub(super) fn refuse_zone(&self, query: &ast::Query, text: &str) -> Result<()> {
+        let names = self.names();
+        let mut query = query.clone();
+        names.inline(&mut query)?;
+        let planner = Planner::new(&self.session, &names, self.clock.now_us()).with_text(text);
+        match planner.depends_on_zone(&query)? {
+            true => Err(Error::unsupported(
+                "a query that is kept current is computed in UTC, and this one depends on TimeZone, which is another zone here",
+                "name the zone in the query, as in ts AT TIME ZONE 'Europe/Berlin', or SET TimeZone TO 'UTC' before",
+            )),
+            false => Ok(()),
+        }
     }
 
     /// What a query reads: stored relations, and the plain views and functions named in it.

@@ -66,6 +66,7 @@ impl Engine {
     /// Starts following changes.
     pub async fn subscribe(&self, subscribe: &Subscribe) -> Result<Subscription> {
         let core = &self.core;
+        core.refuse_zone(&subscribe.query, "")?;
         let plan = core.lowered(&subscribe.query, &[])?;
         let (relation, unnamed) = match whole_relation(&plan, core) {
             Some(relation) => (relation, None),

@@ -92,9 +92,27 @@ impl<'a> Planner<'a> {
         Ok(planned)
     }
 
+    /// Whether a view's query is another one in UTC, where views are computed, than in the session that asks.
+    pub fn depends_on_zone(&self, query: &ast::Query) -> Result<bool> {
+        let Some(zone) = self.zone.as_deref().filter(|zone| !is_utc(zone)) else { return Ok(false) };
+        let state = self.session.at(self.now_us);
+        let failure = |error| from_datafusion(error, self.text.as_ref());
+        let plan = canonical(self.named(query, &[], Purpose::View, &state)?, Purpose::View).map_err(failure)?;
+        let in_utc = analyze(plan.clone(), &state).map_err(failure)?;
+        let analyzer = self.session.analyzer_in(zone);
+        let in_zone = analyzer.execute_and_check(plan, state.config_options(), |_, _| {}).map_err(failure)?;
+        Ok(in_utc.display_indent().to_string() != in_zone.display_indent().to_string())
+    }
+
     fn plan(&self, query: &ast::Query, columns: &[String], purpose: Purpose) -> Result<PlannedQuery> {
         let state = self.session.at(self.now_us);
-        let names = Names::new(&state, self.relations, purpose);
+        let plan = self.named(query, columns, purpose, &state)?;
+        self.finish(plan, state, purpose)
+    }
+
+    /// The plan as DataFusion makes it of the text, names resolved.
+    fn named(&self, query: &ast::Query, columns: &[String], purpose: Purpose, state: &SessionState) -> Result<LogicalPlan> {
+        let names = Names::new(state, self.relations, purpose);
         let function = |name: &str| self.relations.function(name);
         let mut query = query.clone();
         if purpose == Purpose::Read {
@@ -102,7 +120,7 @@ impl<'a> Planner<'a> {
         }
         let planned = names.plan(&query).and_then(|plan| named_references(plan, &function));
         let planned = planned.and_then(|plan| rename(plan, columns));
-        self.finish(planned.map_err(|error| from_datafusion(error, self.text.as_ref()))?, state.clone(), purpose)
+        planned.map_err(|error| from_datafusion(error, self.text.as_ref()))
     }
 
     /// The last steps for any logical plan: nothing left open, types coerced, types that clients know.
@@ -133,6 +151,12 @@ impl<'a> Planner<'a> {
     pub(crate) fn failure(&self, error: datafusion::common::DataFusionError) -> Error {
         from_datafusion(error, self.text.as_ref())
     }
+}
+
+/// Whether it is another name of UTC, as drivers send when their machine has no zone.
+fn is_utc(zone: &str) -> bool {
+    let name = zone.strip_prefix("Etc/").unwrap_or(zone);
+    ["UTC", "UCT", "GMT", "Zulu", "Universal", "Greenwich"].iter().any(|utc| utc.eq_ignore_ascii_case(name))
 }
 
 fn analyze(plan: LogicalPlan, state: &SessionState) -> datafusion::common::Result<LogicalPlan> {
