@@ -1,7 +1,7 @@
 //! What workers are told. All workers get the same commands in the same order; only the rows in them differ.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 
 use arrow::datatypes::SchemaRef;
 use catalog::ObjectId;
@@ -142,13 +142,24 @@ pub struct FeedSender {
 /// What a subscription holds that its reader has not taken: queued by workers, waiting for its epoch to close, and ready.
 #[derive(Debug, Default)]
 pub struct Backlog {
-    n_bytes: AtomicUsize,
+    held: Mutex<Held>,
     is_overrun: AtomicBool,
     overrun: Notify,
 }
 
-/// Bytes a subscriber may lag behind before it is told to go: enough for some seconds of a fast stream, and within 16 MB a
-/// connection with the pieces on their way to the socket (four of [`PIECE_BYTES`]) and their encoding.
+#[derive(Debug, Default)]
+struct Held {
+    n_bytes: usize,
+    /// The newest epoch with changes, and their bytes.
+    newest: Epoch,
+    n_bytes_of_newest: usize,
+    /// Bytes of the largest epoch before it, since there was little held.
+    n_bytes_of_largest: usize,
+}
+
+/// Bytes a subscriber may lag behind before it is told to go, those of the newest epoch and of the largest before it aside: how much
+/// changes at once is no fault of the reader's, and takes its time. Enough for some seconds of a fast stream, and within 16 MB a
+/// connection with usual epochs, the pieces on their way to the socket (four of [`PIECE_BYTES`]) and their encoding.
 pub const MAX_SUBSCRIBER_BYTES: usize = 12 << 20;
 
 /// Bytes of a batch that a subscription gives out at most, unless one row has more.
@@ -158,27 +169,37 @@ pub const PIECE_BYTES: usize = 512 << 10;
 const MESSAGE_BYTES: usize = 64;
 
 impl Backlog {
-    /// Counts bytes to be added; when they are too many the backlog is overrun, once and for all, and they are not.
-    pub fn add(&self, n_bytes: usize) -> bool {
-        if self.n_bytes.fetch_add(n_bytes, Ordering::Relaxed) + n_bytes > MAX_SUBSCRIBER_BYTES {
+    /// Counts bytes to be added, those of changes with their epoch; when what was there before it is too much, the backlog is overrun,
+    /// once and for all, and they are not.
+    pub fn add(&self, epoch: Option<Epoch>, n_bytes: usize) -> bool {
+        let mut held = self.held.lock().expect("no one panics while holding it");
+        if let Some(epoch) = epoch.filter(|epoch| *epoch > held.newest) {
+            let largest = if held.n_bytes > MAX_SUBSCRIBER_BYTES { held.n_bytes_of_largest } else { 0 };
+            held.n_bytes_of_largest = largest.max(held.n_bytes_of_newest);
+            (held.newest, held.n_bytes_of_newest) = (epoch, 0);
+        }
+        if held.n_bytes.saturating_sub(held.n_bytes_of_newest) > MAX_SUBSCRIBER_BYTES + held.n_bytes_of_largest {
             self.is_overrun.store(true, Ordering::Release);
             self.overrun.notify_one();
         }
         if self.is_overrun() {
-            self.remove(n_bytes);
             return false;
+        }
+        held.n_bytes += n_bytes;
+        if epoch == Some(held.newest) {
+            held.n_bytes_of_newest += n_bytes;
         }
         true
     }
 
     /// Bytes that are not held any more.
     pub fn remove(&self, n_bytes: usize) {
-        self.n_bytes.fetch_sub(n_bytes, Ordering::Relaxed);
+        self.held.lock().expect("no one panics while holding it").n_bytes -= n_bytes;
     }
 
     /// Bytes held now.
     pub fn n_bytes(&self) -> usize {
-        self.n_bytes.load(Ordering::Relaxed)
+        self.held.lock().expect("no one panics while holding it").n_bytes
     }
 
     /// Whether there ever were too many.
@@ -207,6 +228,10 @@ impl Feed {
 impl FeedSender {
     /// Sends, unless the subscriber is gone or too far behind; `false` means that it gets nothing more.
     pub fn send(&self, feed: Feed) -> bool {
-        !self.backlog.is_overrun() && self.backlog.add(feed.n_bytes()) && self.queue.send((self.worker, feed)).is_ok()
+        let epoch = match &feed {
+            Feed::Changes(epoch, _) => Some(*epoch),
+            Feed::Snapshot(_) | Feed::Frontier(_) | Feed::End(_) => None,
+        };
+        !self.backlog.is_overrun() && self.backlog.add(epoch, feed.n_bytes()) && self.queue.send((self.worker, feed)).is_ok()
     }
 }

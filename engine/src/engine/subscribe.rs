@@ -173,6 +173,8 @@ impl Subscription {
                         Ok(()) => {}
                         Err(error) => return Some(Err(error)),
                     },
+                    // The workers let go of a subscription that is overrun.
+                    None if self.backlog.is_overrun() => {}
                     None => return None,
                 },
                 changed = self.recorded.changed() => if changed.is_err() {
@@ -349,14 +351,35 @@ mod tests {
                 break;
             }
             n_rows += 1_000;
-            assert!(backlog.n_bytes() <= MAX_SUBSCRIBER_BYTES);
+            assert!(backlog.n_bytes() <= MAX_SUBSCRIBER_BYTES + 2_300 * ROW_BYTES, "two epochs more than what may wait");
         }
-        assert!(n_rows * ROW_BYTES <= MAX_SUBSCRIBER_BYTES && (n_rows + 2_000) * ROW_BYTES > MAX_SUBSCRIBER_BYTES, "{n_rows} rows");
+        assert!(
+            (n_rows + 1_000) * ROW_BYTES > MAX_SUBSCRIBER_BYTES && (n_rows - 3_000) * ROW_BYTES < MAX_SUBSCRIBER_BYTES,
+            "{n_rows} rows"
+        );
         backlog.overrun().await;
         let error = subscription.next().await.expect("the end").expect_err("it is overrun");
         assert_eq!(error.sqlstate, "53400");
         assert_eq!(backlog.n_bytes(), 0, "nothing is held any more");
         assert!(!writer.epoch(1_000, 1), "and nothing more is taken");
+    }
+
+    #[tokio::test]
+    async fn one_epoch_may_be_larger_than_the_backlog() {
+        let (writer, mut subscription) = subscription();
+        assert!(writer.epoch(1, 20_000), "20 MB that change at once are no fault of the reader's");
+        assert!(writer.feed.send(Feed::Frontier(3)), "nor is what closes after it");
+        writer.recorded.send(2).expect("the subscription lives");
+        let mut n_rows = 0;
+        while n_rows < 20_000 {
+            n_rows += subscription.next().await.expect("a batch").expect("no error").num_rows();
+        }
+        assert!(writer.epoch(3, 20_000), "all of it was taken");
+        assert!(writer.epoch(4, 20_000), "the one before may not be taken yet");
+        assert!(!writer.epoch(5, 1), "the reader lags behind by two epochs of 20 MB");
+        drop(writer);
+        let error = subscription.next().await.expect("it does not end in silence").expect_err("it is overrun");
+        assert_eq!(error.sqlstate, "53400");
     }
 
     #[tokio::test]
