@@ -32,3 +32,10 @@ pub fn query_environment(n_bytes: usize, folder: &Path) -> Result<Arc<RuntimeEnv
     };
     Ok(builder.build_arc()?)
 }
+
+/// The same memory without files. A nested loop join that spills runs its left side a second time, which not every plan can.
+pub fn without_files(environment: &RuntimeEnv) -> Result<Arc<RuntimeEnv>> {
+    let files = DiskManagerBuilder::default().with_mode(DiskManagerMode::Disabled);
+    let builder = RuntimeEnvBuilder::new().with_disk_manager_builder(files).with_memory_pool(Arc::clone(&environment.memory_pool));
+    Ok(builder.build_arc()?)
+}

@@ -57,7 +57,7 @@ impl Core {
         let physical = planned.physical(&providers).await?;
         let is_short = has_few_rows && !multiplies_rows(physical.as_ref());
         let (schema, epoch) = (planned.described_columns(), hold.epoch());
-        let stream = if is_short { planned.start(physical)? } else { planned.start_when_read(physical) };
+        let stream = if is_short { planned.start(physical)? } else { planned.start_when_read(physical)? };
         Ok(Rows { schema, stream, epoch, notices: Vec::new(), interrupt: Interrupt::current(), is_short })
     }
 

@@ -33,6 +33,7 @@ use super::statement::Parsed;
 use super::system_types::with_system_types;
 use crate::error::sqlstate;
 use crate::functions::settings::session_zone;
+use crate::query_memory::without_files;
 use crate::{Error, Result};
 
 /// Makes plans for one statement.
@@ -240,18 +241,21 @@ impl PlannedQuery {
 
     /// Runs the plan that [`Self::physical`] made; what it starts of its own accord starts on the runtime of the caller.
     pub fn start(&self, physical: Arc<dyn ExecutionPlan>) -> Result<SendableRecordBatchStream> {
-        execute_stream(physical, self.task_context()).map_err(|error| self.failure(error))
+        let context = self.task_context(physical.as_ref())?;
+        execute_stream(physical, context).map_err(|error| self.failure(error))
     }
 
     /// The same, begun by whoever reads the first row.
-    pub fn start_when_read(&self, physical: Arc<dyn ExecutionPlan>) -> SendableRecordBatchStream {
-        let (schema, context) = (physical.schema(), self.task_context());
+    pub fn start_when_read(&self, physical: Arc<dyn ExecutionPlan>) -> Result<SendableRecordBatchStream> {
+        let (schema, context) = (physical.schema(), self.task_context(physical.as_ref())?);
         let started = futures::stream::once(async move { execute_stream(physical, context) }).try_flatten();
-        Box::pin(RecordBatchStreamAdapter::new(schema, started))
+        Ok(Box::pin(RecordBatchStreamAdapter::new(schema, started)))
     }
 
-    fn task_context(&self) -> Arc<TaskContext> {
-        Arc::new(TaskContext::from(&self.state).with_runtime(self.session.query_environment()))
+    fn task_context(&self, physical: &dyn ExecutionPlan) -> Result<Arc<TaskContext>> {
+        let environment = self.session.query_environment();
+        let environment = if has_nested_loop(physical) { without_files(&environment)? } else { environment };
+        Ok(Arc::new(TaskContext::from(&self.state).with_runtime(environment)))
     }
 
     /// The same, to be run by the thread that asks: for few rows.
@@ -269,6 +273,10 @@ impl PlannedQuery {
     pub(crate) fn failure(&self, error: datafusion::common::DataFusionError) -> Error {
         from_datafusion(error, self.text.as_ref())
     }
+}
+
+fn has_nested_loop(plan: &dyn ExecutionPlan) -> bool {
+    plan.name() == "NestedLoopJoinExec" || plan.children().into_iter().any(|child| has_nested_loop(child.as_ref()))
 }
 
 /// Field metadata key of a result's column: id of the relation and 1-based number of the column it comes from, as `16384.2`.

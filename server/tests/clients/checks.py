@@ -40,7 +40,7 @@ VALUES = [
 ]
 
 # Runs for longer than anybody waits, so it ends only when it is canceled.
-ENDLESS = "SELECT count(*) FROM generate_series(1, 100000) a, generate_series(1, 100000) b, generate_series(1, 100000) c WHERE a.a + b.b + c.c = 1"
+ENDLESS = "SELECT count(*) FROM generate_series(1, 1000000) a, generate_series(1, 1000000) b WHERE a.a + b.b = 1"
 
 
 def in_thread(work):

@@ -16,7 +16,7 @@ const copy = require('pg-copy-streams')
 
 // Runs for longer than anybody waits, so it ends only when it is canceled.
 const ENDLESS =
-  'SELECT count(*) FROM generate_series(1, 100000) a, generate_series(1, 100000) b, generate_series(1, 100000) c WHERE a.a + b.b + c.c = 1'
+  'SELECT count(*) FROM generate_series(1, 1000000) a, generate_series(1, 1000000) b WHERE a.a + b.b = 1'
 
 async function connected(options, use) {
   const db = new pg.Client(options)
