@@ -1,11 +1,12 @@
 //! Nexmark's queries as views: accepted, maintained without recomputation where that is promised, equal to their batch run,
 //! and cheap to change.
 
+mod text;
+
 use std::collections::BTreeMap;
 
-use arrow::array::RecordBatch;
 use arrow::datatypes::{DataType, Field};
-use arrow::util::display::{ArrayFormatter, FormatOptions};
+use text::{lines, sorted};
 use thalweg_bench::database::Database;
 use thalweg_bench::queries;
 
@@ -32,23 +33,6 @@ async fn equals_batch(name: &str, is_incremental: bool) {
     let differs = view.iter().zip(&batch).find(|(view, batch)| view != batch);
     assert!(view == batch, "{name}: {} rows in the view, {} in batch; first difference {differs:?}\n{plan}", view.len(), batch.len());
     assert!(!view.is_empty(), "{name} has rows over {N_EVENTS} events");
-}
-
-fn sorted(batches: Vec<RecordBatch>) -> Vec<String> {
-    let mut lines = lines(&batches);
-    lines.sort_unstable();
-    lines
-}
-
-fn lines(batches: &[RecordBatch]) -> Vec<String> {
-    let options = FormatOptions::default().with_null("null");
-    let of_batch = |batch: &RecordBatch| {
-        let columns = batch.columns().iter().map(|column| ArrayFormatter::try_new(column, &options).expect("a type that prints"));
-        let columns: Vec<ArrayFormatter> = columns.collect();
-        let line = |row| columns.iter().map(|column| column.value(row).to_string()).collect::<Vec<_>>().join(" | ");
-        (0..batch.num_rows()).map(line).collect::<Vec<String>>()
-    };
-    batches.iter().flat_map(of_batch).collect()
 }
 
 /// The incremental queries, and how many rows of state one changed row may make one of their operators read.

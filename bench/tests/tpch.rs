@@ -1,13 +1,14 @@
 //! TPC-H's queries as views: maintained without recomputation, and equal to their batch run at each of fifty states, while the
 //! rows come in a random order, change, go, come again, and are all gone in the end.
 
+mod text;
+
 use std::collections::BTreeMap;
 
-use arrow::array::RecordBatch;
-use arrow::util::display::{ArrayFormatter, FormatOptions};
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
 use rand::{Rng, SeedableRng};
+use text::{lines, sorted};
 use thalweg_bench::database::Database;
 use thalweg_bench::tpch::{QUERIES, Row, TABLES, rows};
 
@@ -147,21 +148,4 @@ async fn compare(database: &Database, after: &str, n_with_rows: &mut BTreeMap<&'
             *n_with_rows.entry(*name).or_default() += 1;
         }
     }
-}
-
-fn sorted(batches: Vec<RecordBatch>) -> Vec<String> {
-    let mut lines = lines(&batches);
-    lines.sort_unstable();
-    lines
-}
-
-fn lines(batches: &[RecordBatch]) -> Vec<String> {
-    let options = FormatOptions::default().with_null("null");
-    let of_batch = |batch: &RecordBatch| {
-        let columns = batch.columns().iter().map(|column| ArrayFormatter::try_new(column, &options).expect("a type that prints"));
-        let columns: Vec<ArrayFormatter> = columns.collect();
-        let line = |row| columns.iter().map(|column| column.value(row).to_string()).collect::<Vec<_>>().join(" | ");
-        (0..batch.num_rows()).map(line).collect::<Vec<String>>()
-    };
-    batches.iter().flat_map(of_batch).collect()
 }

@@ -3,12 +3,12 @@
 
 use arrow::datatypes::DataType;
 use datafusion::common::config::ConfigOptions;
-use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::common::tree_node::Transformed;
 use datafusion::common::{DFSchema, Result};
-use datafusion::logical_expr::expr_rewriter::NamePreserver;
-use datafusion::logical_expr::utils::merge_schema;
 use datafusion::logical_expr::{Between, BinaryExpr, Expr, ExprSchemable, LogicalPlan, cast};
 use datafusion::optimizer::AnalyzerRule;
+
+use super::expressions::rewritten;
 
 /// The analyzer rule.
 #[derive(Debug)]
@@ -20,22 +20,8 @@ impl AnalyzerRule for NumericsBesideDoubles {
     }
 
     fn analyze(&self, plan: LogicalPlan, _config: &ConfigOptions) -> Result<LogicalPlan> {
-        Ok(plan.transform_up_with_subqueries(rewrite)?.data)
+        Ok(plan.transform_up_with_subqueries(|node| rewritten(node, |expression, schema| Ok(as_doubles(expression, schema))))?.data)
     }
-}
-
-fn rewrite(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
-    let mut schema = merge_schema(&plan.inputs());
-    if let LogicalPlan::TableScan(scan) = &plan {
-        schema.merge(&DFSchema::try_from_qualified_schema(scan.table_name.clone(), &scan.source.schema())?);
-    }
-    let names = NamePreserver::new(&plan);
-    plan.map_expressions(|expression| {
-        let name = names.save(&expression);
-        let rewritten = expression.transform_up(|expression| Ok(as_doubles(expression, &schema)))?;
-        Ok(rewritten.update_data(|expression| name.restore(expression)))
-    })?
-    .map_data(LogicalPlan::recompute_schema)
 }
 
 fn as_doubles(expression: Expr, schema: &DFSchema) -> Transformed<Expr> {

@@ -13,6 +13,7 @@ mod copies;
 pub mod dialect;
 pub mod dml;
 pub mod explain;
+mod expressions;
 pub(crate) mod failure;
 mod grouping_sets;
 mod guards;

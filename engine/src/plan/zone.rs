@@ -11,17 +11,16 @@ use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, TimeUnit};
 use datafusion::common::config::ConfigOptions;
-use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::common::tree_node::Transformed;
 use datafusion::common::{DFSchema, Result};
 use datafusion::execution::session_state::SessionState;
 use datafusion::logical_expr::expr::ScalarFunction;
-use datafusion::logical_expr::expr_rewriter::NamePreserver;
-use datafusion::logical_expr::utils::merge_schema;
 use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan, ScalarUDF, cast, lit};
 use datafusion::optimizer::AnalyzerRule;
 use datafusion::optimizer::analyzer::type_coercion::TypeCoercion;
 
 use super::coercion::NumericsBesideDoubles;
+use super::expressions::rewritten;
 use crate::functions::input;
 use crate::functions::scalar::{casts, fields, in_zone, intervals};
 
@@ -63,20 +62,6 @@ impl InZone {
 
     fn cast_to(&self, value: Expr, to: DataType) -> Expr {
         self.cast(value, &Field::new("", to, true))
-    }
-
-    fn plan(&self, plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
-        let mut schema = merge_schema(&plan.inputs());
-        if let LogicalPlan::TableScan(scan) = &plan {
-            schema.merge(&DFSchema::try_from_qualified_schema(scan.table_name.clone(), &scan.source.schema())?);
-        }
-        let names = NamePreserver::new(&plan);
-        plan.map_expressions(|expression| {
-            let name = names.save(&expression);
-            let zoned = expression.transform_up(|expression| self.expression(expression, &schema))?;
-            Ok(zoned.update_data(|expression| name.restore(expression)))
-        })?
-        .map_data(LogicalPlan::recompute_schema)
     }
 
     fn expression(&self, expression: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
@@ -159,7 +144,7 @@ impl AnalyzerRule for InZone {
     }
 
     fn analyze(&self, plan: LogicalPlan, _config: &ConfigOptions) -> Result<LogicalPlan> {
-        Ok(plan.transform_up_with_subqueries(|node| self.plan(node))?.data)
+        Ok(plan.transform_up_with_subqueries(|node| rewritten(node, |expression, schema| self.expression(expression, schema)))?.data)
     }
 }
 
