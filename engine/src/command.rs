@@ -158,9 +158,9 @@ struct Held {
 }
 
 /// Bytes a subscriber may lag behind before it is told to go, those of the newest epoch and of the largest before it aside: how much
-/// changes at once is no fault of the reader's, and takes its time. Enough for some seconds of a fast stream, and within 16 MB a
-/// connection with usual epochs, the pieces on their way to the socket (four of [`PIECE_BYTES`]) and their encoding.
-pub const MAX_SUBSCRIBER_BYTES: usize = 12 << 20;
+/// changes at once is no fault of the reader's, and takes its time. Enough for a second of a fast stream; with usual epochs, the pieces
+/// on their way to the socket (four of [`PIECE_BYTES`]), their encoding and what the allocator keeps, a connection stays within 16 MB.
+pub const MAX_SUBSCRIBER_BYTES: usize = 6 << 20;
 
 /// Bytes of a batch that a subscription gives out at most, unless one row has more.
 pub const PIECE_BYTES: usize = 512 << 10;
