@@ -3,8 +3,10 @@
 //! - [`queries`]: Nexmark's texts, which the tests use too. [`database`]: an engine on a folder that goes with it.
 //! - [`tpch`]: TPC-H's tables, rows and texts.
 //! - [`subject`]: what is measured: a query into a sink, as a view, in batch; the generator alone.
+//! - [`cost`]: what changing a few rows costs under views over many. [`isolation`]: many views beside each other.
 //! - [`measure`]: wall time, processor time and peak memory of this process. [`report`]: the table and the JSON.
 
+pub mod cost;
 pub mod database;
 pub mod isolation;
 pub mod measure;

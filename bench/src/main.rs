@@ -1,10 +1,11 @@
-//! `thalweg-bench nexmark [q0 q1 …]`, `thalweg-bench views`: measures and prints. Nexmark's measuring happens in child processes of
-//! this binary.
+//! `thalweg-bench nexmark [q0 q1 …]`, `thalweg-bench views`, `thalweg-bench cost`: measures and prints. Nexmark and costs are measured
+//! in child processes of this binary.
 
 use std::process::{Command, ExitCode};
 
 use clap::{Args, Parser, Subcommand};
 use serde_json::{Value, json};
+use thalweg_bench::cost::{self, SUBJECTS};
 use thalweg_bench::isolation;
 use thalweg_bench::measure::Cost;
 use thalweg_bench::queries::{self, QUERIES, Query};
@@ -28,9 +29,14 @@ enum Benchmark {
     Nexmark(Nexmark),
     /// One more view beside many over one large stream: what it costs, what the others feel of it, what a DROP leaves.
     Views(Views),
+    /// What changing a few rows costs under views over many rows.
+    Cost(Costs),
     /// One measurement in this process, as a line of JSON.
     #[command(hide = true)]
     Measure(Measure),
+    /// One view's costs, measured in this process, as a line of JSON.
+    #[command(hide = true)]
+    MeasureCost(MeasureCost),
 }
 
 #[derive(Args)]
@@ -64,6 +70,26 @@ struct Views {
 }
 
 #[derive(Args)]
+struct Costs {
+    /// Of the views whose names contain one of these; all when none is named.
+    views: Vec<String>,
+    /// Rows below the view.
+    #[arg(long, value_delimiter = ',', default_value = "1000000,10000000")]
+    rows: Vec<u64>,
+    /// Worker threads.
+    #[arg(long, default_value_t = 2)]
+    workers: usize,
+}
+
+#[derive(Args)]
+struct MeasureCost {
+    /// Its place among the views.
+    place: usize,
+    rows: u64,
+    workers: usize,
+}
+
+#[derive(Args)]
 struct Measure {
     subject: Subject,
     /// A query; of no meaning to the generator.
@@ -86,7 +112,9 @@ fn main() -> ExitCode {
     let result = match Arguments::parse().benchmark {
         Benchmark::Nexmark(arguments) => nexmark(&arguments),
         Benchmark::Views(arguments) => views(&arguments),
+        Benchmark::Cost(arguments) => costs(&arguments),
         Benchmark::Measure(arguments) => measure(&arguments),
+        Benchmark::MeasureCost(arguments) => measure_cost(&arguments),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -134,17 +162,48 @@ fn unknown(name: &str) -> String {
 
 /// Measures in a process of its own, whose memory is that of this one run.
 fn in_child(subject: Subject, query: &str, scale: Scale) -> Result<Cost, String> {
+    let (events, workers) = (scale.events.to_string(), scale.workers.to_string());
+    let value = told_by_child(&["measure", subject.name(), query, "--events", &events, "--workers", &workers])?;
+    Cost::from_json(&value).ok_or_else(|| format!("not a cost: {value}"))
+}
+
+/// The last line of what this program says with these arguments; its `error`, if it has one.
+fn told_by_child(arguments: &[&str]) -> Result<Value, String> {
     let program = std::env::current_exe().map_err(|error| error.to_string())?;
-    let mut command = Command::new(program);
-    command.args(["measure", subject.name(), query, "--events", &scale.events.to_string(), "--workers", &scale.workers.to_string()]);
-    let output = command.output().map_err(|error| error.to_string())?;
+    let output = Command::new(program).args(arguments).output().map_err(|error| error.to_string())?;
     let said = String::from_utf8_lossy(&output.stdout);
     let value: Option<Value> = said.lines().last().and_then(|line| serde_json::from_str(line).ok());
     match value {
         Some(value) if value.get("error").is_some() => Err(value["error"].as_str().unwrap_or_default().to_string()),
-        Some(value) => Cost::from_json(&value).ok_or_else(|| format!("not a cost: {value}")),
+        Some(value) => Ok(value),
         None => Err(format!("{}: {}", output.status, String::from_utf8_lossy(&output.stderr).trim())),
     }
+}
+
+fn costs(arguments: &Costs) -> Result<(), String> {
+    let Costs { views, rows, workers } = arguments;
+    let is_chosen = |name: &str| views.is_empty() || views.iter().any(|part| name.contains(part.as_str()));
+    println!("Views over {rows:?} rows, {workers} workers\n\n{}", cost::HEADS);
+    for (place, subject) in SUBJECTS.iter().enumerate().filter(|(_, subject)| is_chosen(subject.name)) {
+        let mut figures = Vec::new();
+        for n_rows in rows {
+            let value = told_by_child(&["measure-cost", &place.to_string(), &n_rows.to_string(), &workers.to_string()])?;
+            figures.push(cost::Figures::from_json(&value).ok_or_else(|| format!("not figures: {value}"))?);
+        }
+        println!("{}", cost::row(subject, &figures));
+    }
+    Ok(())
+}
+
+fn measure_cost(arguments: &MeasureCost) -> Result<(), String> {
+    let MeasureCost { place, rows, workers } = *arguments;
+    let subject = SUBJECTS.get(place).ok_or_else(|| format!("there are {} views", SUBJECTS.len()))?;
+    let line = match runtime(workers)?.block_on(cost::measure(subject, rows, workers)) {
+        Ok(figures) => figures.to_json(),
+        Err(error) => json!({ "error": format!("{} {error}", error.sqlstate) }),
+    };
+    println!("{line}");
+    Ok(())
 }
 
 fn views(arguments: &Views) -> Result<(), String> {

@@ -91,6 +91,23 @@ fn cpu_seconds() -> std::io::Result<f64> {
     }
 }
 
+/// Seconds that the worker threads of this process have run. They live as long as the engine.
+pub fn worker_seconds() -> std::io::Result<f64> {
+    let mut nanoseconds = 0.0;
+    for task in fs::read_dir("/proc/self/task")? {
+        let task = task?.path();
+        if fs::read_to_string(task.join("comm"))?.starts_with("timely:work") {
+            let ran = fs::read_to_string(task.join("schedstat"))?;
+            let ran = ran.split_whitespace().next().and_then(|field| field.parse::<f64>().ok());
+            nanoseconds += ran.ok_or_else(|| Error::other("schedstat begins with a number"))?;
+        }
+    }
+    match nanoseconds > 0.0 {
+        true => Ok(nanoseconds / 1e9),
+        false => Err(Error::other("there is no worker thread")),
+    }
+}
+
 fn peak_bytes() -> std::io::Result<u64> {
     let status = fs::read_to_string("/proc/self/status")?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));

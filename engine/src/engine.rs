@@ -14,6 +14,7 @@ mod ingest;
 mod names;
 mod prepare;
 mod read;
+mod snapshot_table;
 mod subscribe;
 mod system;
 mod transaction;
@@ -197,13 +198,29 @@ impl Engine {
         self.core.send(Request::Shutdown(reply));
         // An error means that the sequencer had ended already.
         let _ = stopped.await;
-        let join = move || {
-            let _ = threads.sequencer.join();
-            threads.workers.join();
-            threads.runtime.shutdown_background();
-            drop(threads.lock);
-        };
-        tokio::task::spawn_blocking(join).await.map_err(|error| Error::internal(error.to_string()))
+        tokio::task::spawn_blocking(|| threads.join()).await.map_err(|error| Error::internal(error.to_string()))
+    }
+}
+
+impl Threads {
+    /// Returns when they have ended, which they do once the sequencer was asked to.
+    fn join(self) {
+        // A sequencer that panicked has been told of where it did.
+        let _ = self.sequencer.join();
+        self.workers.join();
+        self.runtime.shutdown_background();
+        drop(self.lock);
+    }
+}
+
+impl Drop for Core {
+    /// Without [`Engine::shutdown`] the threads end by themselves, some time later; the data stays locked until then.
+    fn drop(&mut self) {
+        let threads = self.threads.get_mut().ok().and_then(Option::take);
+        if let Some(threads) = threads {
+            self.send(Request::Shutdown(oneshot::channel().0));
+            std::thread::spawn(|| threads.join());
+        }
     }
 }
 

@@ -97,3 +97,20 @@ async fn a_bounded_source_is_read_to_its_end() {
     assert_eq!(db.run("SELECT count(*) FROM bid").await, "92000");
     db.0.shutdown().await.expect("it stops");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_engine_dropped_without_a_shutdown_gives_its_data_free() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let db = Db::open(folder.path(), Driver::Timely).await;
+    db.run("CREATE TABLE t (a int); INSERT INTO t VALUES (1)").await;
+    drop(db);
+    let config = Config { data: folder.path().display().to_string(), ..Config::default() };
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(60);
+    let again = loop {
+        match Engine::open(config.clone()).await {
+            Ok(engine) => break engine,
+            Err(error) => assert!(std::time::Instant::now() < deadline, "its threads have not ended: {error}"),
+        }
+    };
+    assert_eq!(Db(again).run("SELECT a FROM t").await, "1");
+}

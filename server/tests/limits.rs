@@ -78,3 +78,13 @@ async fn a_subscriber_that_does_not_read_is_told_to_go() {
     reader.query("SELECT 1").await;
     reader.until('Z').await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cross_join_of_many_rows_keeps_the_small_side() {
+    let server = TestServer::start_with(|given| given.query_memory_bytes = Some(1 << 20)).await;
+    let client = server.connect().await;
+    simple(&client, "CREATE TABLE a (n int); INSERT INTO a SELECT * FROM generate_series(1, 300)").await;
+    // The product of the first two has 90,000 rows of 8 bytes.
+    let joined = "SELECT count(*) FROM a AS x, a AS y, a AS z WHERE x.n + y.n + z.n = 7";
+    assert_eq!(simple(&client, joined).await, ["15", "-- 1"]);
+}

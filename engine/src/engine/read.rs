@@ -4,21 +4,16 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use arrow::array::{RecordBatch, RecordBatchOptions};
-use arrow::datatypes::SchemaRef;
+use arrow::array::RecordBatch;
 use catalog::ObjectId;
-use datafusion::catalog::streaming::StreamingTable;
 use datafusion::datasource::TableProvider;
-use datafusion::error::DataFusionError;
-use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_plan::ExecutionPlan;
-use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
-use datafusion::physical_plan::streaming::PartitionStream;
 use datafusion::sql::sqlparser::ast;
 use futures::StreamExt;
 use tokio::sync::oneshot;
 
 use super::names::Names;
+use super::snapshot_table::{FEW_ROWS, SnapshotTable};
 use super::{Core, Engine, Rows, Transaction, shut_down};
 use crate::command::{Command, Read};
 use crate::plan::interrupt::Interrupt;
@@ -28,10 +23,6 @@ use crate::sequencer::relation::schema_of;
 use crate::state::history::Snapshot as RelationSnapshot;
 use crate::time::Hold;
 use crate::{Error, Result};
-
-/// A query over so few rows is not worth a second thread: waking one costs more than the rows, and much more while views are
-/// built on all cores.
-const FEW_ROWS: u64 = 8192;
 
 impl Engine {
     /// Runs a query at one epoch, in `transaction`'s snapshot with its own writes when there is one.
@@ -98,7 +89,7 @@ impl Core {
         let providers = relations.into_iter().zip(snapshots).map(|(id, snapshots)| {
             let provider = match transaction.and_then(|transaction| transaction.written(id)) {
                 Some(written) => written.provider()?,
-                None => snapshot_provider(schema_of(catalog.require(id)?), snapshots)?,
+                None => Arc::new(SnapshotTable::new(schema_of(catalog.require(id)?), snapshots)),
             };
             Ok((id, provider))
         });
@@ -158,47 +149,5 @@ impl Reply {
             of_workers.push(reply.await.map_err(|_| shut_down())??);
         }
         Ok(of_workers)
-    }
-}
-
-/// A table over one snapshot per worker; few rows are in one partition.
-fn snapshot_provider(schema: SchemaRef, snapshots: Vec<RelationSnapshot>) -> Result<Arc<dyn TableProvider>> {
-    let n_rows: u64 = snapshots.iter().map(RelationSnapshot::n_rows_at_most).sum();
-    let partitioned: Vec<Vec<_>> = match n_rows <= FEW_ROWS {
-        true => vec![snapshots],
-        false => snapshots.into_iter().map(|snapshot| vec![snapshot]).collect(),
-    };
-    let partitions = partitioned
-        .into_iter()
-        .map(|snapshots| Arc::new(SnapshotPartition { schema: schema.clone(), snapshots }) as Arc<dyn PartitionStream>)
-        .collect();
-    Ok(Arc::new(StreamingTable::try_new(schema, partitions)?))
-}
-
-/// The rows of one worker, or few rows of all.
-struct SnapshotPartition {
-    schema: SchemaRef,
-    snapshots: Vec<RelationSnapshot>,
-}
-
-impl std::fmt::Debug for SnapshotPartition {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("SnapshotPartition")
-    }
-}
-
-impl PartitionStream for SnapshotPartition {
-    fn schema(&self) -> &SchemaRef {
-        &self.schema
-    }
-
-    fn execute(&self, _context: Arc<TaskContext>) -> SendableRecordBatchStream {
-        let schema = self.schema.clone();
-        let batches = self.snapshots.clone().into_iter().flat_map(|snapshot| snapshot.batches()).map(move |batch| {
-            let batch = batch.map_err(|error| DataFusionError::External(Box::new(error)))?;
-            let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
-            Ok(RecordBatch::try_new_with_options(schema.clone(), batch.columns().to_vec(), &options)?)
-        });
-        Box::pin(RecordBatchStreamAdapter::new(self.schema.clone(), futures::stream::iter(batches)))
     }
 }

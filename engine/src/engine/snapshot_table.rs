@@ -1,0 +1,156 @@
+//! A relation's snapshots as a table for DataFusion.
+//!
+//! Guaranteed: the planner is told how many rows there are at most, so that joins keep their smaller side.
+
+use std::fmt;
+use std::sync::Arc;
+
+use arrow::array::{RecordBatch, RecordBatchOptions};
+use arrow::datatypes::SchemaRef;
+use async_trait::async_trait;
+use datafusion::catalog::Session;
+use datafusion::common::stats::Precision;
+use datafusion::common::tree_node::TreeNodeRecursion;
+use datafusion::common::{Result, Statistics, project_schema};
+use datafusion::datasource::source::{DataSource, DataSourceExec};
+use datafusion::datasource::{TableProvider, TableType};
+use datafusion::error::DataFusionError;
+use datafusion::execution::{SendableRecordBatchStream, TaskContext};
+use datafusion::logical_expr::Expr;
+use datafusion::physical_expr::EquivalenceProperties;
+use datafusion::physical_expr::projection::ProjectionExprs;
+use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
+use datafusion::physical_plan::{DisplayFormatType, ExecutionPlan, Partitioning, PhysicalExpr};
+use futures::StreamExt;
+
+use crate::state::history::Snapshot;
+
+/// A query over so few rows is not worth a second thread: waking one costs more than the rows, and much more while views are
+/// built on all cores.
+pub(super) const FEW_ROWS: u64 = 8192;
+
+/// A table over one snapshot per worker; few rows are in one partition.
+#[derive(Clone)]
+pub(super) struct SnapshotTable {
+    schema: SchemaRef,
+    partitions: Vec<Partition>,
+}
+
+/// Rows of one worker, or few rows of all.
+#[derive(Clone)]
+struct Partition {
+    snapshots: Vec<Snapshot>,
+    n_rows_at_most: u64,
+}
+
+/// A scan of some of its columns.
+struct Scan {
+    table: SnapshotTable,
+    columns: Option<Vec<usize>>,
+    schema: SchemaRef,
+}
+
+impl SnapshotTable {
+    /// Rows that have columns of `schema`'s types.
+    pub(super) fn new(schema: SchemaRef, snapshots: Vec<Snapshot>) -> Self {
+        let n_rows: u64 = snapshots.iter().map(Snapshot::n_rows_at_most).sum();
+        let partitioned: Vec<Vec<_>> = match n_rows <= FEW_ROWS {
+            true => vec![snapshots],
+            false => snapshots.into_iter().map(|snapshot| vec![snapshot]).collect(),
+        };
+        Self { schema, partitions: partitioned.into_iter().map(Partition::new).collect() }
+    }
+}
+
+impl Partition {
+    fn new(snapshots: Vec<Snapshot>) -> Self {
+        Self { n_rows_at_most: snapshots.iter().map(Snapshot::n_rows_at_most).sum(), snapshots }
+    }
+}
+
+impl fmt::Debug for SnapshotTable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SnapshotTable").field("partitions", &self.partitions.len()).finish_non_exhaustive()
+    }
+}
+
+#[async_trait]
+impl TableProvider for SnapshotTable {
+    fn schema(&self) -> SchemaRef {
+        Arc::clone(&self.schema)
+    }
+
+    fn table_type(&self) -> TableType {
+        TableType::Base
+    }
+
+    async fn scan(
+        &self,
+        _state: &dyn Session,
+        projection: Option<&Vec<usize>>,
+        _filters: &[Expr],
+        _limit: Option<usize>,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        let scan = Scan { table: self.clone(), columns: projection.cloned(), schema: project_schema(&self.schema, projection)? };
+        Ok(DataSourceExec::from_data_source(scan))
+    }
+}
+
+impl fmt::Debug for Scan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Scan").field("columns", &self.columns).finish_non_exhaustive()
+    }
+}
+
+impl DataSource for Scan {
+    fn open(&self, partition: usize, _context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
+        let (columns, types, schema) = (self.columns.clone(), Arc::clone(&self.table.schema), Arc::clone(&self.schema));
+        let snapshots = self.table.partitions[partition].snapshots.clone();
+        let batches = snapshots.into_iter().flat_map(|snapshot| snapshot.batches()).map(move |batch| {
+            let batch = batch.map_err(|error| DataFusionError::External(Box::new(error)))?;
+            let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
+            let batch = RecordBatch::try_new_with_options(Arc::clone(&types), batch.columns().to_vec(), &options)?;
+            Ok(columns.as_ref().map_or_else(|| Ok(batch.clone()), |columns| batch.project(columns))?)
+        });
+        Ok(Box::pin(RecordBatchStreamAdapter::new(schema, futures::stream::iter(batches).boxed())))
+    }
+
+    fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "snapshots={}", self.table.partitions.len())
+    }
+
+    fn output_partitioning(&self) -> Partitioning {
+        Partitioning::UnknownPartitioning(self.table.partitions.len())
+    }
+
+    fn eq_properties(&self) -> EquivalenceProperties {
+        EquivalenceProperties::new(Arc::clone(&self.schema))
+    }
+
+    fn partition_statistics(&self, partition: Option<usize>) -> Result<Arc<Statistics>> {
+        let partitions = &self.table.partitions;
+        let n_rows: u64 = match partition {
+            Some(partition) => partitions[partition].n_rows_at_most,
+            None => partitions.iter().map(|partition| partition.n_rows_at_most).sum(),
+        };
+        // Rows that cancel each other, and copies of a row, are not known without looking at all.
+        let n_rows = Precision::Inexact(usize::try_from(n_rows).unwrap_or(usize::MAX));
+        Ok(Arc::new(Statistics { num_rows: n_rows, ..Statistics::new_unknown(&self.schema) }))
+    }
+
+    fn with_fetch(&self, _limit: Option<usize>) -> Option<Arc<dyn DataSource>> {
+        None
+    }
+
+    fn fetch(&self) -> Option<usize> {
+        None
+    }
+
+    fn try_swapping_with_projection(&self, _projection: &ProjectionExprs) -> Result<Option<Arc<dyn DataSource>>> {
+        Ok(None)
+    }
+
+    fn apply_expressions(&self, _f: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>) -> Result<TreeNodeRecursion> {
+        Ok(TreeNodeRecursion::Continue)
+    }
+}
