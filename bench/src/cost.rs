@@ -180,7 +180,7 @@ impl Changes {
 
     async fn make(&mut self, database: &Database, n_changes: u64) -> Result<()> {
         for _ in 0..n_changes {
-            database.write_together(&self.next()).await?;
+            database.run(&self.next()).await?;
         }
         Ok(())
     }
