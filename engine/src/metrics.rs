@@ -61,6 +61,12 @@ impl OperatorMetrics {
         self.n_rows_out.fetch_add(n_rows, Relaxed);
     }
 
+    /// Rows of state read so far.
+    #[cfg(test)]
+    pub(crate) fn n_state_rows_read(&self) -> u64 {
+        self.n_state_rows_read.load(Relaxed)
+    }
+
     fn add_to(&self, counts: &mut OperatorCounts) {
         counts.n_rows_in += self.n_rows_in.load(Relaxed);
         counts.n_rows_out += self.n_rows_out.load(Relaxed);

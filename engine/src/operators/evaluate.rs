@@ -13,6 +13,7 @@ use arrow::datatypes::SchemaRef;
 use datafusion::physical_expr::PhysicalExpr;
 
 use super::checked::checked;
+use crate::plan::ROUND;
 use crate::{Error, Result};
 
 /// A predicate and expressions over one input schema.
@@ -165,8 +166,15 @@ fn passing_rows(offset: usize, passed: &BooleanArray) -> impl Iterator<Item = Op
 /// Row `row` as one line of JSON: what `"v$errors"` shows of a failing row. Values that JSON has no form for are text.
 pub fn row_json(batch: &RecordBatch, row: usize) -> String {
     let index = UInt32Array::from(vec![row as u32]);
-    let one = crate::update::take_rows(batch, &index).expect("the row is in the batch");
+    let one = without_round(crate::update::take_rows(batch, &index).expect("the row is in the batch"));
     written_json(&one).unwrap_or_else(|| displayed_json(&one))
+}
+
+/// Rows as the query knows them: inside a recursion they carry their round.
+pub(super) fn without_round(rows: RecordBatch) -> RecordBatch {
+    let schema = rows.schema();
+    let kept: Vec<usize> = (0..rows.num_columns()).filter(|column| schema.field(*column).name() != ROUND).collect();
+    if kept.len() == rows.num_columns() { rows } else { rows.project(&kept).expect("the columns are the batch's") }
 }
 
 fn written_json(row: &RecordBatch) -> Option<String> {

@@ -12,13 +12,14 @@ use super::join::JoinKernel;
 use super::map::MapKernel;
 use super::over::OverKernel;
 use super::placement::Placement;
+use super::recursion::RecursionKernel;
 use super::top_n::TopNKernel;
 use super::union::UnionKernel;
 use super::unnest::UnnestKernel;
 use super::{Kernel, Output};
 use crate::metrics::{OperatorMetrics, OperatorName};
 use crate::plan::{BatchQuery, JoinKind, Node, Plan};
-use crate::{ChangeBatch, Epoch, Result};
+use crate::{ChangeBatch, Epoch, Error, Result};
 
 /// The operators of one dataflow on one worker. Edges lead from smaller to larger indices; the last operator is the output.
 pub struct Graph {
@@ -84,46 +85,70 @@ pub enum Route {
 /// Builds worker `worker`'s graph of `plan`. Fails where a kernel cannot be made of its plan.
 pub fn build(plan: &Plan, worker: usize, metrics: &[Arc<OperatorMetrics>]) -> Result<Graph> {
     let imports = plan.relations();
+    let mut metrics = metrics.iter().cloned();
     let mut operators = Vec::new();
     let mut placements: Vec<Placement> = Vec::new();
-    for (operator, metrics) in plan.operators().into_iter().zip(metrics) {
+    for operator in plan.operators() {
         let of_inputs: Vec<&Placement> = operator.inputs.iter().map(|input| &placements[*input]).collect();
         let routes: Vec<Route> = of_inputs.iter().enumerate().map(|(port, input)| route(operator.plan, port, input)).collect();
         let placement = Placement::of(operator.plan, &of_inputs, &routes);
         let inputs = operator.inputs.iter().zip(routes).map(|(from, route)| Input { from: *from, route }).collect();
-        operators.push(Operator { work: work(operator.plan, worker, &imports)?, inputs, metrics: Arc::clone(metrics) });
+        let work = work(operator.plan, worker, &imports, &mut metrics)?;
+        operators.push(Operator { work, inputs, metrics: next(&mut metrics) });
         placements.push(placement);
     }
     Ok(Graph { operators, imports })
 }
 
-/// The names of `plan`'s operators in the order in which [`build`] numbers them.
+/// The names of `plan`'s operators in the order in which [`build`] numbers them: those of a recursion's step come before it.
 pub fn names(plan: &Plan) -> Vec<OperatorName> {
-    let name = |plan: &Plan| OperatorName { label: plan.label(), maintenance: plan.maintenance() };
-    plan.operators().iter().map(|operator| name(operator.plan)).collect()
+    let mut found = Vec::new();
+    for operator in plan.operators() {
+        if let Node::Recursion(recursion) = &operator.plan.node {
+            found.extend(names(&recursion.step));
+        }
+        found.push(OperatorName { label: operator.plan.label(), maintenance: operator.plan.maintenance() });
+    }
+    found
 }
 
-fn work(plan: &Plan, worker: usize, imports: &[ObjectId]) -> Result<Work> {
+/// The counters of the operators still to be built.
+pub(super) type NextMetrics<'a> = dyn Iterator<Item = Arc<OperatorMetrics>> + 'a;
+
+pub(super) fn next(metrics: &mut NextMetrics<'_>) -> Arc<OperatorMetrics> {
+    metrics.next().expect("there are counters for each of the names")
+}
+
+/// The kernel of a node that has one.
+pub(super) fn kernel(plan: &Plan) -> Result<Option<Box<dyn Kernel>>> {
+    Ok(Some(match &plan.node {
+        Node::Map(map) => Box::new(MapKernel::with_schema(map, plan.schema.clone())?),
+        Node::Unnest(unnest) => Box::new(UnnestKernel::new(unnest, plan.schema.clone())),
+        Node::Union(_) => Box::new(UnionKernel::new(plan.schema.clone())),
+        Node::Aggregate(aggregate) => Box::new(AggregateKernel::with_schema(aggregate, aggregate.input.append_only, plan.schema.clone())?),
+        Node::Join(join) => Box::new(JoinKernel::new(join)?),
+        Node::TopN(top) => match FirstRowKernel::of(top, top.input.append_only, plan.schema.clone())? {
+            Some(kernel) => Box::new(kernel),
+            None => Box::new(TopNKernel::new(top, top.input.append_only)?),
+        },
+        Node::Over(over) => Box::new(OverKernel::new(over, plan.schema.clone())?),
+        Node::Scan { .. } | Node::Constant(_) | Node::Recursion(_) | Node::Given(_) | Node::Recompute(_) => return Ok(None),
+    }))
+}
+
+fn work(plan: &Plan, worker: usize, imports: &[ObjectId], metrics: &mut NextMetrics<'_>) -> Result<Work> {
     Ok(match &plan.node {
         Node::Scan { relation, columns } => {
             let import = imports.iter().position(|import| import == relation).expect("imports are all relations of the plan");
             Work::Import(import, columns.clone())
         }
         Node::Constant(rows) => Work::Constant(if worker == 0 { rows.clone() } else { rows.slice(0, 0) }),
-        Node::Map(map) => Work::Kernel(Box::new(MapKernel::with_schema(map, plan.schema.clone())?), None),
-        Node::Unnest(unnest) => Work::Kernel(Box::new(UnnestKernel::new(unnest, plan.schema.clone())), None),
-        Node::Union(_) => Work::Kernel(Box::new(UnionKernel::new(plan.schema.clone())), None),
         Node::Aggregate(aggregate) => {
             let kernel = AggregateKernel::with_schema(aggregate, aggregate.input.append_only, plan.schema.clone())?;
             let initial = if worker == 0 { kernel.initial_output()? } else { None };
             Work::Kernel(Box::new(kernel), initial)
         }
-        Node::Join(join) => Work::Kernel(Box::new(JoinKernel::new(join)?), None),
-        Node::TopN(top) => match FirstRowKernel::of(top, top.input.append_only, plan.schema.clone())? {
-            Some(kernel) => Work::Kernel(Box::new(kernel), None),
-            None => Work::Kernel(Box::new(TopNKernel::new(top, top.input.append_only)?), None),
-        },
-        Node::Over(over) => Work::Kernel(Box::new(OverKernel::new(over, plan.schema.clone())?), None),
+        Node::Recursion(recursion) => Work::Kernel(Box::new(RecursionKernel::new(recursion, plan.schema.clone(), metrics)?), None),
         Node::Recompute(recompute) => {
             let shape = RecomputeShape {
                 inputs: recompute.inputs.iter().map(|input| input.schema.clone()).collect(),
@@ -132,6 +157,10 @@ fn work(plan: &Plan, worker: usize, imports: &[ObjectId]) -> Result<Work> {
             };
             Work::Recompute(Arc::clone(&recompute.query), shape)
         }
+        _ => match kernel(plan)? {
+            Some(kernel) => Work::Kernel(kernel, None),
+            None => return Err(Error::internal(format!("{} stands outside of a recursion's step", plan.label()))),
+        },
     })
 }
 
@@ -144,7 +173,8 @@ fn route(plan: &Plan, port: usize, input: &Placement) -> Route {
         // The two sides meet only if both are placed by the hash of the very key.
         Node::Join(join) if port == 0 => (&join.left_keys, input.is_by(&join.left_keys)),
         Node::Join(join) => (&join.right_keys, input.is_by(&join.right_keys)),
-        Node::Recompute(_) => return Route::ToOne,
+        // What one worker has made of a round, all others would need in the next.
+        Node::Recursion(_) | Node::Recompute(_) => return Route::ToOne,
         _ => return Route::Local,
     };
     match keys.as_slice() {
@@ -179,6 +209,9 @@ impl Plan {
             Node::Join(join) => format!("Join {}", join_name(join.kind)),
             Node::TopN(_) => "TopN".into(),
             Node::Over(_) => "Over".into(),
+            Node::Recursion(_) => "Recursion".into(),
+            Node::Given(0) => "Rows of the round before".into(),
+            Node::Given(port) => format!("Input {port} of the recursion"),
             Node::Recompute(recompute) => format!("Recompute {}", recompute.query.describe()),
         }
     }

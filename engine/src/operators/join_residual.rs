@@ -17,6 +17,7 @@ use datafusion::physical_expr::utils::collect_columns;
 
 use crate::error::sqlstate;
 use crate::operators::error_change;
+use crate::operators::evaluate::without_round;
 use crate::{ChangeBatch, Error, Result};
 
 /// A condition over pairs of a left and a right row.
@@ -104,7 +105,7 @@ impl Residual {
     /// The change of the errors relation for one pair of rows.
     pub(super) fn error(&self, error: &Error, left: RecordBatch, right: RecordBatch, weight: i64) -> Result<ChangeBatch> {
         let sides = [("left", left), ("right", right)];
-        let column = |(name, row): (&'static str, RecordBatch)| (name, Arc::new(StructArray::from(row)) as ArrayRef);
+        let column = |(name, row): (&'static str, RecordBatch)| (name, Arc::new(StructArray::from(without_round(row))) as ArrayRef);
         let pair = RecordBatch::try_from_iter(sides.map(column))?;
         let mut writer = arrow::json::LineDelimitedWriter::new(Vec::new());
         writer.write(&pair)?;

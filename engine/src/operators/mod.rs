@@ -24,6 +24,7 @@ mod ordered_rows;
 pub mod over;
 mod placement;
 pub mod recompute;
+pub mod recursion;
 #[cfg(test)]
 pub(crate) mod script;
 pub mod sequential;

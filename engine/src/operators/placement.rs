@@ -29,7 +29,9 @@ impl Placement {
                 arrived[0].renamed(|column| (column < n_kept).then_some(column))
             }
             Node::Join(join) => of_join(join, &arrived),
-            Node::Scan { .. } | Node::Constant(_) | Node::Union(_) | Node::Recompute(_) => Self::default(),
+            Node::Scan { .. } | Node::Constant(_) | Node::Union(_) | Node::Recursion(_) | Node::Given(_) | Node::Recompute(_) => {
+                Self::default()
+            }
         }
     }
 

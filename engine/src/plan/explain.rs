@@ -1,5 +1,6 @@
 //! Plans as text, one line per operator: what it does, how it is maintained, its keys and what bounds its state.
 
+use std::cell::Cell;
 use std::sync::Arc;
 
 use arrow::datatypes::Schema;
@@ -14,28 +15,45 @@ use super::{AggregateCall, Join, JoinKind, Maintenance, Map, Node, Over, Plan, R
 /// The operator tree, two spaces per level; what several operators read is spelled out once. `name_of` gives relations their
 /// names.
 pub fn operators(plan: &Plan, name_of: &dyn Fn(ObjectId) -> String) -> Vec<String> {
-    let operators = plan.operators();
     let mut lines = Vec::new();
-    explain(&operators, operators.len() - 1, &mut vec![false; operators.len()], name_of, 0, &mut lines);
+    let tree = Tree::new(plan, None);
+    tree.explain(tree.operators.len() - 1, name_of, 0, &mut lines);
     lines
 }
 
-fn explain(
-    operators: &[Operator<'_>],
-    index: usize,
-    is_explained: &mut [bool],
-    name_of: &dyn Fn(ObjectId) -> String,
-    level: usize,
-    lines: &mut Vec<String>,
-) {
-    let Operator { plan, inputs } = &operators[index];
-    let what = describe(plan, name_of);
-    let state = state_bound(plan).map_or(String::new(), |bound| format!(" state: {bound}"));
-    let is_repeated = std::mem::replace(&mut is_explained[index], true) && !inputs.is_empty();
-    let shared = if is_repeated { " (shared, see above)" } else { "" };
-    lines.push(format!("{}{what} [{}]{state}{shared}", "  ".repeat(level), maintenance(plan)));
-    for input in inputs.iter().filter(|_| !is_repeated) {
-        explain(operators, *input, is_explained, name_of, level + 1, lines);
+/// The operators of a plan or, in it, of a recursion's step.
+struct Tree<'a> {
+    operators: Vec<Operator<'a>>,
+    is_explained: Vec<Cell<bool>>,
+    /// Where the recursion stands whose step this is.
+    around: Option<(&'a Tree<'a>, usize)>,
+}
+
+impl<'a> Tree<'a> {
+    fn new(plan: &'a Plan, around: Option<(&'a Tree<'a>, usize)>) -> Self {
+        let operators = plan.operators();
+        Self { is_explained: vec![Cell::new(false); operators.len()], operators, around }
+    }
+
+    fn explain(&self, index: usize, name_of: &dyn Fn(ObjectId) -> String, level: usize, lines: &mut Vec<String>) {
+        let Operator { plan, inputs } = &self.operators[index];
+        if let (Node::Given(port @ 1..), Some((tree, recursion))) = (&plan.node, self.around) {
+            return tree.explain(tree.operators[recursion].inputs[*port], name_of, level, lines);
+        }
+        let what = describe(plan, name_of);
+        let state = state_bound(plan).map_or(String::new(), |bound| format!(" state: {bound}"));
+        let is_repeated = self.is_explained[index].replace(true) && !inputs.is_empty();
+        let shared = if is_repeated { " (shared, see above)" } else { "" };
+        lines.push(format!("{}{what} [{}]{state}{shared}", "  ".repeat(level), maintenance(plan)));
+        if is_repeated {
+            return;
+        }
+        if let Node::Recursion(recursion) = &plan.node {
+            self.explain(inputs[0], name_of, level + 1, lines);
+            let step = Tree::new(&recursion.step, Some((self, index)));
+            return step.explain(step.operators.len() - 1, name_of, level + 1, lines);
+        }
+        inputs.iter().for_each(|input| self.explain(*input, name_of, level + 1, lines));
     }
 }
 
@@ -74,6 +92,12 @@ fn describe(plan: &Plan, name_of: &dyn Fn(ObjectId) -> String) -> String {
             let per = if partition.is_empty() { String::new() } else { format!(" per {partition}") };
             format!("Over {}{per}{order_by}", over.describe)
         }
+        Node::Recursion(recursion) => {
+            let all = if recursion.is_distinct { "" } else { " all" };
+            format!("Recursion union{all} ({})", names(&plan.schema, 0..plan.schema.fields().len()))
+        }
+        Node::Given(0) => format!("Rows of the round before ({})", names(&plan.schema, 0..plan.schema.fields().len())),
+        Node::Given(port) => format!("Input {port} of the recursion"),
         Node::Recompute(recompute) => format!("Recompute {}", recompute.query.describe()),
     }
 }
@@ -142,7 +166,7 @@ fn rows(top: &TopN) -> String {
 /// What bounds the operator's state; `None` for those that keep none.
 fn state_bound(plan: &Plan) -> Option<String> {
     match &plan.node {
-        Node::Scan { .. } | Node::Constant(_) | Node::Map(_) | Node::Unnest(_) | Node::Union(_) => None,
+        Node::Scan { .. } | Node::Constant(_) | Node::Map(_) | Node::Unnest(_) | Node::Union(_) | Node::Given(_) => None,
         Node::Aggregate(aggregate) => {
             let kept =
                 aggregate.aggregates.iter().filter(|call| keeps_values(call, aggregate.input.append_only)).map(|call| call.function.name());
@@ -163,6 +187,8 @@ fn state_bound(plan: &Plan) -> Option<String> {
             })
         }
         Node::Over(over) => Some(format!("all input rows; a change reads {}", describe_reach(over))),
+        Node::Recursion(recursion) if recursion.is_distinct => Some("the rounds of each row; on one worker".into()),
+        Node::Recursion(_) => Some("that of its operators; on one worker".into()),
         Node::Recompute(_) => Some("all input rows".into()),
     }
 }

@@ -4,7 +4,7 @@
 //! Guaranteed for each node: the lowered plan has the node's columns, by position and type. A node's expressions can
 //! therefore be bound to its input's logical schema and evaluated over the lowered input.
 //! The rest of the rules: `lower_map` (projection, filter, unnest, constants), `lower_join`, `lower_aggregate`, `lower_top`,
-//! `lower_over`.
+//! `lower_over`, `lower_recursion`.
 
 use std::sync::Arc;
 
@@ -18,6 +18,7 @@ use datafusion::logical_expr::{Expr, LogicalPlan};
 use datafusion::physical_expr::{PhysicalExpr, create_physical_expr};
 
 use super::lower_map::{map, relabel};
+use super::lower_recursion::{Working, reads_a_round};
 use super::query::relation_source;
 use super::recompute::recompute;
 use super::{Aggregate, Node, Plan};
@@ -30,11 +31,13 @@ const MAX_PLAN_DEPTH: usize = 256;
 /// Lowers one optimised plan.
 pub(super) struct Lowering<'a> {
     pub(super) state: &'a SessionState,
+    /// The recursion whose step is lowered.
+    pub(super) working: Option<&'a Working>,
 }
 
 impl<'a> Lowering<'a> {
     pub(super) fn new(state: &'a SessionState) -> Self {
-        Self { state }
+        Self { state, working: None }
     }
 
     /// The whole plan of a view, whose result has the columns of `schema`. A final ORDER BY is dropped: a view has no order.
@@ -80,12 +83,16 @@ impl<'a> Lowering<'a> {
             LogicalPlan::Unnest(unnest) => self.unnest(unnest),
             LogicalPlan::Values(values) => self.values(values),
             LogicalPlan::EmptyRelation(empty) => Ok(Some(self.empty(empty))),
+            LogicalPlan::RecursiveQuery(recursion) => self.recursion(plan, recursion),
             _ => Ok(None),
         }
     }
 
     fn scan(&self, plan: &LogicalPlan) -> Result<Plan> {
         let LogicalPlan::TableScan(scan) = plan else { unreachable!("called for scans alone") };
+        if let Some(working) = self.working.filter(|working| working.is_read_by(scan)) {
+            return Ok(working.scan(scan));
+        }
         let Some(source) = relation_source(plan) else {
             let error = Error::unsupported(
                 format!("\"{}\" cannot be read by a materialized view", scan.table_name),
@@ -105,6 +112,9 @@ impl<'a> Lowering<'a> {
     }
 
     fn recompute(&self, plan: &LogicalPlan) -> Result<Plan> {
+        if let Some(working) = self.working.filter(|_| reads_a_round(plan)) {
+            return Ok(working.give_up(plan));
+        }
         let query = recompute(plan, self.state, &mut |child| self.lower(child))?;
         Ok(Plan { node: Node::Recompute(query), schema: arrow_schema(plan), append_only: false })
     }

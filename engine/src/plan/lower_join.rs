@@ -170,7 +170,7 @@ impl Sides {
 }
 
 /// Moves the residual's references to right columns past the columns computed on the left.
-fn shift_right(residual: Arc<dyn PhysicalExpr>, n_left: usize, left_width: usize) -> Arc<dyn PhysicalExpr> {
+pub(super) fn shift_right(residual: Arc<dyn PhysicalExpr>, n_left: usize, left_width: usize) -> Arc<dyn PhysicalExpr> {
     use datafusion::common::tree_node::{Transformed, TreeNode};
     use datafusion::physical_expr::expressions::Column;
     let shifted = residual.transform_up(|node| match node.downcast_ref::<Column>() {

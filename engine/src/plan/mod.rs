@@ -24,6 +24,7 @@ mod lower_aggregate;
 mod lower_join;
 mod lower_map;
 mod lower_over;
+mod lower_recursion;
 mod lower_top;
 pub(crate) mod meaning;
 pub mod names;
@@ -54,7 +55,7 @@ mod zone;
 use std::sync::Arc;
 
 use arrow::array::{RecordBatch, RecordBatchOptions};
-use arrow::datatypes::{Schema, SchemaRef};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use catalog::ObjectId;
 use datafusion::logical_expr::AggregateUDF;
 use datafusion::physical_expr::PhysicalExpr;
@@ -99,6 +100,10 @@ pub enum Node {
     TopN(TopN),
     /// Window functions over partitions.
     Over(Over),
+    /// `WITH RECURSIVE`.
+    Recursion(Box<Recursion>),
+    /// In a recursion's step alone: the rows of the round before (0), or an input of the recursion by its port.
+    Given(usize),
     /// Any other sub-plan, run in batch over its inputs; the difference is emitted.
     Recompute(Recompute),
 }
@@ -307,6 +312,24 @@ pub enum Running {
     },
 }
 
+/// `first UNION [ALL] step`, where the step reads the rows of the round before: those of `first` are of round 0, and what the step
+/// makes of round `n` is of round `n + 1`. With UNION a row is there once, in its first round. Output columns: those of `first`.
+#[derive(Debug, Clone)]
+pub struct Recursion {
+    /// The rows of round 0: input 0.
+    pub first: Plan,
+    /// What the step reads beside the recursion: inputs 1 and up.
+    pub others: Vec<Plan>,
+    /// All rounds at once: it reads rows of `first`'s columns and their round ([`ROUND`], the last column), and keeps the round with
+    /// what it makes of them.
+    pub step: Plan,
+    /// UNION, not UNION ALL.
+    pub is_distinct: bool,
+}
+
+/// The name of the column in which a recursion's rows carry their round inside its step.
+pub const ROUND: &str = "$round";
+
 /// A sub-plan kept current by running it in batch.
 #[derive(Debug, Clone)]
 pub struct Recompute {
@@ -323,6 +346,16 @@ pub trait BatchQuery: std::fmt::Debug + Send + Sync {
     async fn run(&self, inputs: Vec<Vec<RecordBatch>>) -> Result<Vec<RecordBatch>>;
     /// One line for EXPLAIN: the operator that has no incremental way here.
     fn describe(&self) -> String;
+}
+
+/// `schema`, with the round of a recursion's row as a last column.
+pub(crate) fn with_round(schema: &Schema) -> SchemaRef {
+    let fields = schema.fields().iter().cloned().chain([Arc::new(round_field())]);
+    Arc::new(Schema::new(fields.collect::<Vec<_>>()))
+}
+
+fn round_field() -> Field {
+    Field::new(ROUND, DataType::Int64, true)
 }
 
 /// The same columns, each of which may be null.
@@ -346,16 +379,18 @@ impl Plan {
     /// How this node (not its inputs) is maintained.
     pub fn maintenance(&self) -> Maintenance {
         match &self.node {
-            Node::Scan { .. } | Node::Constant(_) | Node::Map(_) | Node::Unnest(_) | Node::Union(_) => Maintenance::Stateless,
-            Node::Aggregate(_) | Node::Join(_) | Node::TopN(_) | Node::Over(_) => Maintenance::Incremental,
+            Node::Scan { .. } | Node::Constant(_) | Node::Map(_) | Node::Unnest(_) | Node::Union(_) | Node::Given(_) => {
+                Maintenance::Stateless
+            }
+            Node::Aggregate(_) | Node::Join(_) | Node::TopN(_) | Node::Over(_) | Node::Recursion(_) => Maintenance::Incremental,
             Node::Recompute(_) => Maintenance::Recompute,
         }
     }
 
-    /// The inputs, left to right.
+    /// The inputs, left to right. A recursion's step is no input: it is part of the operator.
     pub fn inputs(&self) -> Vec<&Plan> {
         match &self.node {
-            Node::Scan { .. } | Node::Constant(_) => vec![],
+            Node::Scan { .. } | Node::Constant(_) | Node::Given(_) => vec![],
             Node::Map(map) => vec![&map.input],
             Node::Unnest(unnest) => vec![&unnest.input],
             Node::Union(inputs) => inputs.iter().collect(),
@@ -363,6 +398,7 @@ impl Plan {
             Node::Join(join) => vec![&join.left, &join.right],
             Node::TopN(top) => vec![&top.input],
             Node::Over(over) => vec![&over.input],
+            Node::Recursion(recursion) => std::iter::once(&recursion.first).chain(&recursion.others).collect(),
             Node::Recompute(recompute) => recompute.inputs.iter().collect(),
         }
     }
@@ -370,7 +406,7 @@ impl Plan {
     /// The inputs, left to right.
     fn inputs_mut(&mut self) -> Vec<&mut Plan> {
         match &mut self.node {
-            Node::Scan { .. } | Node::Constant(_) => vec![],
+            Node::Scan { .. } | Node::Constant(_) | Node::Given(_) => vec![],
             Node::Map(map) => vec![&mut map.input],
             Node::Unnest(unnest) => vec![&mut unnest.input],
             Node::Union(inputs) => inputs.iter_mut().collect(),
@@ -381,6 +417,7 @@ impl Plan {
             }
             Node::TopN(top) => vec![&mut top.input],
             Node::Over(over) => vec![&mut over.input],
+            Node::Recursion(recursion) => std::iter::once(&mut recursion.first).chain(&mut recursion.others).collect(),
             Node::Recompute(recompute) => recompute.inputs.iter_mut().collect(),
         }
     }
@@ -393,6 +430,9 @@ impl Plan {
             let options = RecordBatchOptions::new().with_row_count(Some(rows.num_rows()));
             *rows = RecordBatch::try_new_with_options(nullable(rows.schema_ref()), rows.columns().to_vec(), &options)
                 .expect("columns that may be null hold any values");
+        }
+        if let Node::Recursion(recursion) = &mut self.node {
+            recursion.step.allow_nulls();
         }
         self.inputs_mut().into_iter().for_each(Self::allow_nulls);
     }

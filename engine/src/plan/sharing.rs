@@ -1,6 +1,6 @@
 //! A plan as operators with edges: equal sub-plans become one operator, whose changes go to all who read them.
 
-use super::{Aggregate, AggregateCall, Join, Map, Node, Plan, TopN, Unnest};
+use super::{Aggregate, AggregateCall, Join, Map, Node, Plan, Recursion, TopN, Unnest};
 
 /// One operator of a plan.
 #[derive(Debug, Clone)]
@@ -43,6 +43,8 @@ fn does_the_same(a: &Plan, b: &Plan) -> bool {
             (Node::Aggregate(a), Node::Aggregate(b)) => same_aggregate(a, b),
             (Node::Join(a), Node::Join(b)) => same_join(a, b),
             (Node::TopN(a), Node::TopN(b)) => same_top(a, b),
+            (Node::Recursion(a), Node::Recursion(b)) => same_recursion(a, b),
+            (Node::Given(port), Node::Given(other)) => port == other,
             _ => false,
         }
 }
@@ -72,4 +74,13 @@ fn same_join(a: &Join, b: &Join) -> bool {
 
 fn same_top(a: &TopN, b: &TopN) -> bool {
     (&a.partition, &a.order, a.skip, a.fetch, a.with_row_number) == (&b.partition, &b.order, b.skip, b.fetch, b.with_row_number)
+}
+
+fn same_recursion(a: &Recursion, b: &Recursion) -> bool {
+    a.is_distinct == b.is_distinct && is_same_tree(&a.step, &b.step)
+}
+
+fn is_same_tree(a: &Plan, b: &Plan) -> bool {
+    let (inputs, others) = (a.inputs(), b.inputs());
+    does_the_same(a, b) && inputs.len() == others.len() && inputs.into_iter().zip(others).all(|(a, b)| is_same_tree(a, b))
 }

@@ -125,7 +125,7 @@ impl Fixture {
     /// The operators of a view, after comparing what they compute with the batch run.
     pub fn operators(&self, sql: &str) -> String {
         let planned = self.planner().with_text(sql).view(&query(sql), &[]).expect("the query plans");
-        let plan = planned.lower().expect("the query lowers");
+        let plan = planned.lower().unwrap_or_else(|error| panic!("{sql} does not lower: {error:?}"));
         assert_eq!(&plan.schema, planned.schema(), "a lowered plan has its query's schema");
         let expected = sorted(self.run(&planned).expect("the query runs"));
         let actual = sorted(vec![reference::evaluate(&plan, self)]);

@@ -1,20 +1,27 @@
 //! What a plan means, as plainly as it can be said: each operator evaluated over all rows of its inputs at once.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch, RecordBatchOptions, UInt32Array, UInt64Array};
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Int64Array, RecordBatch, RecordBatchOptions, UInt32Array, UInt64Array};
 use arrow::compute::{SortColumn as ArrowSort, SortOptions, concat_batches, filter_record_batch, lexsort_to_indices, take};
 use arrow::datatypes::SchemaRef;
 use arrow_row::{OwnedRow, RowConverter, SortField};
 use datafusion::common::ScalarValue;
 
 use super::fixture::{Fixture, block_on};
-use crate::plan::{Aggregate, AggregateCall, Join, JoinKind, Map, Node, Over, Plan, SortColumn, TopN, Unnest, UnnestColumn};
+use crate::plan::{
+    Aggregate, AggregateCall, Join, JoinKind, Map, Node, Over, Plan, Recursion, SortColumn, TopN, Unnest, UnnestColumn, with_round,
+};
 
 /// All rows of `plan` over the fixture's relations.
 pub fn evaluate(plan: &Plan, fixture: &Fixture) -> RecordBatch {
-    let input = |plan: &Plan| evaluate(plan, fixture);
+    evaluate_over(plan, fixture, &[])
+}
+
+/// The same in a recursion's step, which reads what is `given` to it by port.
+fn evaluate_over(plan: &Plan, fixture: &Fixture, given: &[RecordBatch]) -> RecordBatch {
+    let input = |plan: &Plan| evaluate_over(plan, fixture, given);
     match &plan.node {
         Node::Scan { relation, columns } => build(
             &plan.schema,
@@ -33,6 +40,8 @@ pub fn evaluate(plan: &Plan, fixture: &Fixture) -> RecordBatch {
         Node::Join(node) => join(node, &input(&node.left), &input(&node.right), &plan.schema),
         Node::TopN(node) => top(node, &input(&node.input), &plan.schema),
         Node::Over(node) => over(node, &input(&node.input), &plan.schema),
+        Node::Recursion(node) => recursion(node, fixture, &plan.schema),
+        Node::Given(port) => build(&plan.schema, given[*port].columns().to_vec(), given[*port].num_rows()),
         Node::Recompute(node) => {
             let inputs = node.inputs.iter().map(|plan| vec![input(plan)]).collect();
             let rows = block_on(node.query.run(inputs)).expect("the recomputed query runs");
@@ -44,6 +53,27 @@ pub fn evaluate(plan: &Plan, fixture: &Fixture) -> RecordBatch {
 fn build(schema: &SchemaRef, columns: Vec<ArrayRef>, n_rows: usize) -> RecordBatch {
     let options = RecordBatchOptions::new().with_row_count(Some(n_rows));
     RecordBatch::try_new_with_options(Arc::clone(schema), columns, &options).expect("an operator's columns have its schema")
+}
+
+/// Round after round, until one has no new rows.
+fn recursion(node: &Recursion, fixture: &Fixture, schema: &SchemaRef) -> RecordBatch {
+    let all_columns: Vec<usize> = (0..schema.fields().len()).collect();
+    let others: Vec<RecordBatch> = node.others.iter().map(|other| evaluate(other, fixture)).collect();
+    let mut known = BTreeSet::new();
+    let mut new_rows = |rows: RecordBatch| {
+        let is_new: BooleanArray =
+            keys_of(&rows, &all_columns).into_iter().map(|row| Some(!node.is_distinct || known.insert(row))).collect();
+        filter_record_batch(&rows, &is_new).expect("as many flags as rows")
+    };
+    let first = evaluate(&node.first, fixture);
+    let mut rounds = vec![new_rows(build(schema, first.columns().to_vec(), first.num_rows()))];
+    while let Some(last) = rounds.last().filter(|last| last.num_rows() > 0) {
+        let round: ArrayRef = Arc::new(Int64Array::from(vec![rounds.len() as i64; last.num_rows()]));
+        let rows = build(&with_round(schema), [last.columns(), &[round]].concat(), last.num_rows());
+        let made = evaluate_over(&node.step, fixture, &[vec![rows], others.clone()].concat());
+        rounds.push(new_rows(build(schema, made.columns()[..all_columns.len()].to_vec(), made.num_rows())));
+    }
+    concat_batches(schema, &rounds).expect("rounds of one schema")
 }
 
 fn map(node: &Map, mut rows: RecordBatch, schema: &SchemaRef) -> RecordBatch {
