@@ -37,6 +37,7 @@ pub mod parse;
 mod pg_syntax;
 pub mod query;
 mod recompute;
+mod recursion_form;
 mod references;
 pub mod relation;
 pub mod session;

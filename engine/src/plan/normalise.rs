@@ -2,7 +2,7 @@
 //!
 //! Rewritten: windows in FROM and in GROUP BY ([`super::windows`]), the shared columns of JOIN USING ([`shared_columns`]),
 //! ARRAY of a query ([`array_query`]), `GROUP BY ()`, `FETCH FIRST n` as LIMIT. Refused: what DataFusion would pass over in silence
-//! (TABLESAMPLE, WITH ORDINALITY, FOR UPDATE …) and PROCTIME(), whose value is not a function of the inputs. The pass is idempotent.
+//! (TABLESAMPLE, WITH ORDINALITY, FOR UPDATE …), recursions of another form ([`recursion_form`]) and PROCTIME(), whose value is not a function of the inputs. The pass is idempotent.
 //!
 //! Not done here: types of literals and operators ([`super::meaning`]), and ties of window functions (the planner's).
 
@@ -14,7 +14,7 @@ use datafusion::sql::sqlparser::ast::{
 };
 use datafusion::sql::sqlparser::tokenizer::Location;
 
-use super::{array_query, shared_columns, windows};
+use super::{array_query, recursion_form, shared_columns, windows};
 use crate::error::sqlstate;
 use crate::{Error, Result};
 
@@ -65,7 +65,12 @@ impl VisitorMut for Normaliser {
     type Break = Box<Refusal>;
 
     fn pre_visit_query(&mut self, query: &mut Query) -> Flow {
-        flow(check_query(query).and_then(|()| fetch_as_limit(query)).and_then(|()| shared_columns::rewrite_query(query)))
+        flow(
+            check_query(query)
+                .and_then(|()| recursion_form::rewrite(query))
+                .and_then(|()| fetch_as_limit(query))
+                .and_then(|()| shared_columns::rewrite_query(query)),
+        )
     }
 
     fn pre_visit_select(&mut self, select: &mut Select) -> Flow {

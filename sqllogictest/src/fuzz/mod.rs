@@ -11,6 +11,7 @@
 mod expression;
 mod history;
 mod query;
+mod recursion;
 
 use std::fmt;
 use std::path::{Path, PathBuf};

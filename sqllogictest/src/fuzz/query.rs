@@ -23,7 +23,7 @@ pub(super) struct Queries<'a> {
     /// Queries inside queries at the moment.
     depth: u32,
     /// SELECTs that may still come: bounds the size of a query.
-    budget: u32,
+    pub(super) budget: u32,
 }
 
 /// SELECTs of a query at most, and how deep they are nested.
@@ -71,7 +71,8 @@ impl<'a> Queries<'a> {
     /// A query of these types; `outer` are the columns it may refer to outside.
     pub(super) fn query(&mut self, types: &[Type], outer: &[Column]) -> String {
         self.budget = self.budget.saturating_sub(1);
-        match self.rng.random_range(0..20) {
+        match self.rng.random_range(0..21) {
+            20 if self.may_nest() => self.recursion(types, outer),
             0..=2 if self.may_nest() => self.set_operation(types, outer),
             3..=6 => self.aggregated(types, outer),
             7 | 8 => self.windowed(types, outer),
@@ -100,7 +101,7 @@ impl<'a> Queries<'a> {
     }
 
     /// Its own columns and, seldom enough that most subqueries can be run alone, those outside.
-    fn scope(&mut self, own: &[Column], outer: &[Column]) -> Vec<Column> {
+    pub(super) fn scope(&mut self, own: &[Column], outer: &[Column]) -> Vec<Column> {
         let mut scope = own.to_vec();
         if self.rng.random_bool(0.6) {
             scope.extend(outer.iter().cloned());
@@ -305,7 +306,7 @@ impl<'a> Queries<'a> {
     }
 
     /// An equality of columns of one type, with a further condition at times. (Postgres needs an equality in FULL JOIN.)
-    fn on(&mut self, left: &[Column], right: &[Column], equality_only: bool) -> String {
+    pub(super) fn on(&mut self, left: &[Column], right: &[Column], equality_only: bool) -> String {
         let on_both = |kind: &Type| [left, right].iter().all(|side| side.iter().any(|column| column.kind == *kind));
         let kinds: Vec<Type> = Type::ALL.into_iter().filter(on_both).collect();
         let kind = kinds[self.rng.random_range(0..kinds.len())];
@@ -324,7 +325,7 @@ impl<'a> Queries<'a> {
         format!("{left} {} {right}", self.one_of(&["<", ">=", "<>"]))
     }
 
-    fn factor(&mut self, outer: &[Column]) -> (String, Vec<Column>) {
+    pub(super) fn factor(&mut self, outer: &[Column]) -> (String, Vec<Column>) {
         if self.one_in(4) && self.may_nest() {
             return self.derived(outer);
         }
@@ -343,10 +344,10 @@ impl<'a> Queries<'a> {
     }
 }
 
-fn columns(types: &[Type], alias: &str) -> String {
+pub(super) fn columns(types: &[Type], alias: &str) -> String {
     (0..types.len()).map(|place| format!("{alias}.c{place} AS c{place}")).collect::<Vec<_>>().join(", ")
 }
 
-fn all(own: &[Column]) -> String {
+pub(super) fn all(own: &[Column]) -> String {
     own.iter().map(|column| column.sql.clone()).collect::<Vec<_>>().join(", ")
 }

@@ -51,8 +51,11 @@ impl Bindings {
         let LogicalPlan::TableScan(scan) = plan else { return Err(external(refers_outside("scan"))) };
         let innermost = self.recursions.iter().rev().find(|recursion| recursion.is_read_by(scan));
         let Some(recursion) = innermost else { return Err(external(refers_outside("FROM"))) };
-        let own =
-            scan.projected_schema.iter().map(|(qualifier, field)| column(field.name()).alias_qualified(qualifier.cloned(), field.name()));
+        // By place: a recursion that was bound before names its own bindings otherwise in its scan than in its result.
+        let rows = columns(recursion.rows.schema());
+        let place = |index: usize| scan.projection.as_ref().map_or(index, |projection| projection[index]);
+        let scanned = scan.projected_schema.iter().enumerate();
+        let own = scanned.map(|(index, (qualifier, field))| rows[place(index)].clone().alias_qualified(qualifier.cloned(), field.name()));
         let chosen = own.chain(recursion.keys.iter().map(|key| column(key))).collect();
         Ok(Bound { plan: project(chosen, recursion.rows.clone())?, keys: recursion.keys.clone() })
     }
