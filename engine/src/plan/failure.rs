@@ -121,6 +121,10 @@ fn not_implemented(message: &str) -> Error {
         // As it was written, in quotes of its own or not.
         return Error::new(sqlstate::UNDEFINED_OBJECT, format!("type \"{}\" does not exist", name.replace('"', "")));
     }
+    if message.starts_with("Multiple recursive references") {
+        let hint = "a subquery that refers to them reads them again: write it as a join, or keep the query current as a materialized view";
+        return Error::unsupported("a query that is run once cannot read the rows of a recursion twice in its recursive term", hint);
+    }
     Error::unsupported(lower_first(message), "rewrite the query without it")
 }
 
