@@ -36,8 +36,8 @@ use crate::{ChangeBatch, Epoch, Error, Result};
 /// seconds before it fails; a chain of this many rows can still be followed to its end.
 pub const MAX_ROUNDS: i64 = 100_000;
 
-/// Changes of rows at most, over all rounds of one step, copies included: a recursion whose rows multiply fails at about two gigabytes.
-pub const MAX_ROWS: u64 = 1 << 24;
+/// Changes of rows at most, over all rounds of one step, copies included: a recursion whose rows multiply fails at about three gigabytes.
+pub const MAX_ROWS: u64 = 1 << 23;
 
 /// Rows of a batch that is passed on.
 const PIECE_ROWS: usize = 65_536;
@@ -116,7 +116,24 @@ impl RecursionKernel {
 }
 
 impl Kernel for RecursionKernel {
+    /// One that fails is not stepped again, and keeps nothing.
     fn step(&mut self, epoch: Epoch, inputs: Vec<Vec<ChangeBatch>>, out: &mut Output) -> Result<()> {
+        let result = self.follow(epoch, inputs, out);
+        if result.is_err() {
+            self.step.forget();
+            self.first_rounds = None;
+        }
+        result
+    }
+
+    fn state_size(&self) -> StateSize {
+        self.first_rounds.as_ref().map_or_else(StateSize::default, FirstRounds::state_size)
+    }
+}
+
+impl RecursionKernel {
+    /// Follows changes of the inputs from round to round.
+    fn follow(&mut self, epoch: Epoch, inputs: Vec<Vec<ChangeBatch>>, out: &mut Output) -> Result<()> {
         let mut given = inputs;
         let mut pending = Pending::default();
         pending.add(0, std::mem::take(&mut given[0]));
@@ -140,12 +157,6 @@ impl Kernel for RecursionKernel {
         self.result(&of_rounds, out)
     }
 
-    fn state_size(&self) -> StateSize {
-        self.first_rounds.as_ref().map_or_else(StateSize::default, FirstRounds::state_size)
-    }
-}
-
-impl RecursionKernel {
     /// The first round that something is to come into, or whose rows must be looked at again.
     fn next_round(&self, pending: &Pending) -> Option<i64> {
         let looked_at = self.first_rounds.as_ref().and_then(FirstRounds::next_round);

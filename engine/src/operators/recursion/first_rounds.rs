@@ -1,6 +1,6 @@
 //! In which rounds each row is made, and which of them it is in: the first.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
@@ -17,8 +17,8 @@ pub(super) struct FirstRounds {
     n_rounds: u64,
     /// Rows to be looked at again when a round's turn comes.
     later: BTreeMap<i64, Later>,
-    /// Rows looked at since the last [`FirstRounds::finish`], and whether they were there then.
-    touched: BTreeMap<usize, bool>,
+    /// Rows looked at since the last [`FirstRounds::finish`].
+    touched: Vec<usize>,
 }
 
 #[derive(Default)]
@@ -27,6 +27,8 @@ struct Row {
     rounds: Vec<(i64, i64)>,
     /// The round in which the step has it.
     at: Option<i64>,
+    /// Whether it was there at the last [`FirstRounds::finish`]; known of rows looked at since.
+    was_there: Option<bool>,
 }
 
 /// What happens in a later round.
@@ -48,7 +50,7 @@ impl FirstRounds {
             rows: Vec::new(),
             n_rounds: 0,
             later: BTreeMap::new(),
-            touched: BTreeMap::new(),
+            touched: Vec::new(),
         })
     }
 
@@ -60,10 +62,12 @@ impl FirstRounds {
     /// What changes among the rows whose first round this is, given all changes of what is made in it. Rounds come in order.
     pub(super) fn settle(&mut self, round: i64, changes: &[ChangeBatch], n_read: &mut u64) -> Result<ChangeBatch> {
         let Later { perhaps, leaving } = self.later.remove(&round).unwrap_or_default();
-        let mut looked_at: BTreeSet<usize> = perhaps.into_iter().collect();
+        let mut looked_at = perhaps;
         for batch in changes {
             self.count(round, batch, &mut looked_at)?;
         }
+        looked_at.sort_unstable();
+        looked_at.dedup();
         let mut changed: Vec<(usize, i64)> = leaving.into_iter().map(|row| (row, -1)).collect();
         for row in looked_at {
             *n_read += self.rows[row].rounds.len() as u64;
@@ -75,10 +79,16 @@ impl FirstRounds {
     /// The rows that are there and were not, or the other way round, since the last time. Rows that are made no more are forgotten.
     pub(super) fn finish(&mut self) -> Result<ChangeBatch> {
         let touched = std::mem::take(&mut self.touched);
-        let changed = touched.iter().map(|(row, was)| (*row, i64::from(self.rows[*row].at.is_some()) - i64::from(*was)));
-        let changed: Vec<(usize, i64)> = changed.filter(|(_, weight)| *weight != 0).collect();
+        let mut changed = Vec::new();
+        for number in &touched {
+            let row = &mut self.rows[*number];
+            let was_there = row.was_there.take().expect("a row that is looked at knows whether it was there");
+            if row.at.is_some() != was_there {
+                changed.push((*number, if was_there { -1 } else { 1 }));
+            }
+        }
         let changes = self.changes(&changed)?;
-        for row in touched.into_keys() {
+        for row in touched {
             if self.rows[row].rounds.is_empty() {
                 self.keys.remove(row);
                 self.rows[row] = Row::default();
@@ -94,7 +104,7 @@ impl FirstRounds {
     }
 
     /// Counts how often rows are made in a round.
-    fn count(&mut self, round: i64, changes: &ChangeBatch, looked_at: &mut BTreeSet<usize>) -> Result<()> {
+    fn count(&mut self, round: i64, changes: &ChangeBatch, looked_at: &mut Vec<usize>) -> Result<()> {
         let mut numbers = Vec::with_capacity(changes.len());
         self.keys.intern(changes.rows().columns(), &mut numbers)?;
         self.rows.resize_with(self.keys.n_slots(), Row::default);
@@ -111,7 +121,7 @@ impl FirstRounds {
                     self.n_rounds += 1;
                 }
             }
-            looked_at.insert(row);
+            looked_at.push(row);
         }
         Ok(())
     }
@@ -119,7 +129,10 @@ impl FirstRounds {
     /// How the row changes in this round, of which all is known now, as of those before.
     fn look_at(&mut self, number: usize, round: i64) -> Result<Option<i64>> {
         let row = &mut self.rows[number];
-        self.touched.entry(number).or_insert(row.at.is_some());
+        if row.was_there.is_none() {
+            row.was_there = Some(row.at.is_some());
+            self.touched.push(number);
+        }
         if let Ok(place) = row.rounds.binary_search_by_key(&round, |(round, _)| *round) {
             match row.rounds[place].1 {
                 0 => {

@@ -48,6 +48,11 @@ impl Step {
         self.operators.iter().map(|operator| operator.metrics.n_state_rows_read()).sum()
     }
 
+    /// Lets go of all that is kept.
+    pub(super) fn forget(&mut self) {
+        self.operators.clear();
+    }
+
     /// Changes of the step's result that follow from changes of what it reads, which are `given` by port; ports may be missing.
     pub(super) fn run(&mut self, epoch: Epoch, given: Vec<Vec<ChangeBatch>>, out: &mut Output) -> Result<Vec<ChangeBatch>> {
         let mut results: Vec<Vec<ChangeBatch>> = Vec::with_capacity(self.operators.len());

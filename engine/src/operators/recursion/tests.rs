@@ -209,7 +209,7 @@ fn a_recursion_without_an_end_fails() {
     let twice: Vec<String> = ring.iter().map(|edge| edge.replace('+', "+2")).collect();
     let error = Run::default().step(&mut PARTS.kernel(), 1, &twice).expect_err("its rows double");
     assert_eq!(error.sqlstate, "54000");
-    assert!(error.detail.is_some_and(|detail| detail.contains("more than 16777216 of its rows")));
+    assert!(error.detail.is_some_and(|detail| detail.contains("more than 8388608 of its rows")));
     let mut kernel = REACHABLE.kernel();
     kernel.max_rounds = 10;
     Run::default().step(&mut kernel, 1, &ring).expect("each row is there once");
