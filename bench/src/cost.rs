@@ -53,31 +53,31 @@ enum Data {
 
 /// All of them.
 pub const SUBJECTS: &[Subject] = &[
-    flat("filter", "SELECT id, g, v FROM a WHERE v % 10 < 5", Data::Flat),
-    flat("aggregate: count, sum, avg", "SELECT g, count(*) AS n, sum(v) AS s, avg(v) AS m FROM a GROUP BY g", Data::Flat),
-    flat("aggregate: min, max", "SELECT g, min(v) AS least, max(v) AS most FROM a GROUP BY g", Data::Flat),
-    flat("join inner", "SELECT a.id, a.v, b.v AS w FROM a JOIN b ON a.k = b.k", Data::Pair),
-    flat("join left", "SELECT a.id, a.v, b.v AS w FROM a LEFT JOIN b ON a.k = b.k", Data::Pair),
-    flat("join right", "SELECT a.id, a.v, b.v AS w FROM a RIGHT JOIN b ON a.k = b.k", Data::Pair),
-    flat("join full", "SELECT a.id, a.v, b.v AS w FROM a FULL JOIN b ON a.k = b.k", Data::Pair),
-    flat("join semi", "SELECT id, v FROM a WHERE EXISTS (SELECT FROM b WHERE b.k = a.k)", Data::Pair),
-    flat("join anti", "SELECT id, v FROM a WHERE NOT EXISTS (SELECT FROM b WHERE b.k = a.k)", Data::Pair),
-    flat("NOT IN", "SELECT id, v FROM a WHERE k NOT IN (SELECT k FROM b)", Data::Pair),
-    flat("distinct", "SELECT DISTINCT g, v % 10 AS d FROM a", Data::Flat),
-    flat("top 100", "SELECT id, v FROM a ORDER BY v DESC, id LIMIT 100", Data::Tops),
-    flat(
+    subject("filter", "SELECT id, g, v FROM a WHERE v % 10 < 5", Data::Flat),
+    subject("aggregate: count, sum, avg", "SELECT g, count(*) AS n, sum(v) AS s, avg(v) AS m FROM a GROUP BY g", Data::Flat),
+    subject("aggregate: min, max", "SELECT g, min(v) AS least, max(v) AS most FROM a GROUP BY g", Data::Flat),
+    subject("join inner", "SELECT a.id, a.v, b.v AS w FROM a JOIN b ON a.k = b.k", Data::Pair),
+    subject("join left", "SELECT a.id, a.v, b.v AS w FROM a LEFT JOIN b ON a.k = b.k", Data::Pair),
+    subject("join right", "SELECT a.id, a.v, b.v AS w FROM a RIGHT JOIN b ON a.k = b.k", Data::Pair),
+    subject("join full", "SELECT a.id, a.v, b.v AS w FROM a FULL JOIN b ON a.k = b.k", Data::Pair),
+    subject("join semi", "SELECT id, v FROM a WHERE EXISTS (SELECT FROM b WHERE b.k = a.k)", Data::Pair),
+    subject("join anti", "SELECT id, v FROM a WHERE NOT EXISTS (SELECT FROM b WHERE b.k = a.k)", Data::Pair),
+    subject("NOT IN", "SELECT id, v FROM a WHERE k NOT IN (SELECT k FROM b)", Data::Pair),
+    subject("distinct", "SELECT DISTINCT g, v % 10 AS d FROM a", Data::Flat),
+    subject("top 100", "SELECT id, v FROM a ORDER BY v DESC, id LIMIT 100", Data::Tops),
+    subject(
         "top 3 of each group",
         "SELECT id, g, v FROM (SELECT id, g, v, row_number() OVER (PARTITION BY g ORDER BY v DESC, id) AS place FROM a) AS n WHERE place <= 3",
         Data::Flat,
     ),
-    flat("running sum, at the end", "SELECT id, g, sum(v) OVER (PARTITION BY g ORDER BY id) AS s FROM a", Data::Ends),
-    flat("running sum, anywhere", "SELECT id, g, sum(v) OVER (PARTITION BY g ORDER BY id) AS s FROM a", Data::Flat),
-    flat("TPC-H q3", tpch::QUERIES[2].1, Data::Tpch),
-    flat("TPC-H q5", tpch::QUERIES[4].1, Data::Tpch),
-    flat("TPC-H q18", tpch::QUERIES[17].1, Data::Tpch),
+    subject("running sum, at the end", "SELECT id, g, sum(v) OVER (PARTITION BY g ORDER BY id) AS s FROM a", Data::Ends),
+    subject("running sum, anywhere", "SELECT id, g, sum(v) OVER (PARTITION BY g ORDER BY id) AS s FROM a", Data::Flat),
+    subject("TPC-H q3", tpch::QUERIES[2].1, Data::Tpch),
+    subject("TPC-H q5", tpch::QUERIES[4].1, Data::Tpch),
+    subject("TPC-H q18", tpch::QUERIES[17].1, Data::Tpch),
 ];
 
-const fn flat(name: &'static str, query: &'static str, data: Data) -> Subject {
+const fn subject(name: &'static str, query: &'static str, data: Data) -> Subject {
     Subject { name, query, data }
 }
 
