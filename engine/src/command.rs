@@ -76,8 +76,8 @@ pub struct CreateDataflow {
 
 /// What becomes of a relation's changes.
 pub enum Keep {
-    /// Kept for readers.
-    Trace,
+    /// Kept for readers, who find rows by these columns.
+    Trace(Vec<usize>),
     /// Passed on to those who are there, then forgotten.
     Nothing,
     /// Carried out.

@@ -6,11 +6,13 @@
 //! - [`define`]: CREATE, DROP, COMMENT. [`names`]: what names in a query mean.
 //! - [`prepare`]: parameters and columns before a statement runs. [`read`]: queries over snapshots. [`transaction`]: a block's snapshot and its own writes.
 //! - [`write`]: INSERT, UPDATE, DELETE. [`ingest`]: COPY and HTTP. [`subscribe`]: changes as they happen.
-//! - [`system`]: `thalweg.operators` and `thalweg.jobs`. [`describe`]: EXPLAIN and SHOW. [`verify`]: a view beside its query.
+//! - [`system`]: `thalweg.operators` and `thalweg.jobs`. [`describe`]: EXPLAIN and SHOW. [`verify`]: a view beside its query. [`failed_rows`]: what a view lacks.
 
 mod define;
 mod describe;
+mod failed_rows;
 mod ingest;
+mod named_keys;
 mod names;
 mod prepare;
 mod read;

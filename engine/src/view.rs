@@ -38,7 +38,7 @@ impl Port {
     /// A port whose relation has no rows at epochs before `closed`.
     pub fn new(create: &mut Create, closed: Epoch) -> Self {
         let kept = match std::mem::replace(&mut create.keep, Keep::Nothing) {
-            Keep::Trace => Kept::Trace(Trace::new(create.schema.clone(), create.append_only)),
+            Keep::Trace(key) => Kept::Trace(Trace::keyed(create.schema.clone(), create.append_only, key)),
             Keep::Nothing => Kept::Nothing,
             Keep::Sink(sink) => Kept::Sink(sink),
         };

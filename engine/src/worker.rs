@@ -594,11 +594,12 @@ fn take_before(changes: &mut BTreeMap<Epoch, Vec<ChangeBatch>>, closed: Epoch) -
 }
 
 fn create_errors(owner: &Create, metrics: Arc<RelationMetrics>, published: Arc<Published>) -> Create {
+    let schema = crate::operators::error_schema();
     Create {
         relation: owner.relation,
-        schema: crate::operators::error_schema(),
+        keep: crate::command::Keep::Trace((0..schema.fields().len()).collect()),
+        schema,
         append_only: false,
-        keep: crate::command::Keep::Trace,
         metrics,
         published,
         as_of: owner.as_of,

@@ -63,6 +63,28 @@ async fn a_view_is_verified() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_reader_is_told_of_rows_that_a_view_lacks() {
+    let server = TestServer::start().await;
+    let script = "CREATE TABLE t (id int PRIMARY KEY, d int); INSERT INTO t VALUES (1, 5), (2, 0), (3, 0);
+        CREATE MATERIALIZED VIEW v AS SELECT id, 10 / d AS q FROM t;
+        CREATE MATERIALIZED VIEW above AS SELECT count(*) AS n FROM v;
+        SELECT q FROM v; SELECT n FROM above; SELECT count(*) FROM \"v$errors\";";
+    let output = psql(&server, &["-q", "-At"], script).await;
+    assert_eq!(text(&output.stdout), "2\n1\n2\n", "{}", text(&output.stderr));
+    let warning =
+        "WARNING:  materialized view \"v\" lacks 2 rows for which an expression failed\nHINT:  SELECT * FROM \"v$errors\" shows them.\n";
+    assert_eq!(text(&output.stderr), warning.repeat(2));
+
+    let strict = "SET error_mode = strict; DELETE FROM t WHERE id = 3;\n\\set VERBOSITY verbose\nSELECT n FROM above;";
+    let output = psql(&server, &["-q", "-At"], strict).await;
+    let error = text(&output.stderr);
+    assert!(error.contains("ERROR:  22000: materialized view \"v\" lacks 1 row for which an expression failed"), "{error}");
+    let repaired = "SET error_mode = strict; UPDATE t SET d = 1 WHERE id = 2; SELECT n FROM above;";
+    let output = psql(&server, &["-q", "-At"], repaired).await;
+    assert_eq!((text(&output.stdout), text(&output.stderr)), ("2\n".into(), String::new()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn copy_both_ways() {
     let server = TestServer::start().await;
     let script = "CREATE TABLE t (a bigint, b text);\n\\copy t from stdin with (format csv)\n1,x\n2,\"y,z\"\n3,\n\\.\n\\copy (select * from t order by a) to stdout with (format csv, header)\n";

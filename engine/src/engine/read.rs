@@ -42,6 +42,7 @@ impl Engine {
 impl Core {
     async fn run(&self, planned: PlannedQuery, transaction: Option<&Transaction>) -> Result<Rows> {
         let hold = transaction.map_or_else(|| self.shared.clock.hold_newest(), |transaction| transaction.hold().clone());
+        let notices = self.failed_rows(&planned.relations(), &hold).await?;
         let (providers, n_rows) = self.providers(&planned, &hold, transaction).await?;
         let has_few_rows = n_rows.is_some_and(|n_rows| n_rows <= FEW_ROWS);
         let planned = if has_few_rows { planned.in_one_partition() } else { planned };
@@ -49,7 +50,7 @@ impl Core {
         let is_short = has_few_rows && !multiplies_rows(physical.as_ref());
         let (schema, epoch) = (planned.described_columns(), hold.epoch());
         let stream = if is_short { planned.start(physical)? } else { planned.start_when_read(physical)? };
-        Ok(Rows { schema, stream, epoch, notices: Vec::new(), interrupt: Interrupt::current(), is_short })
+        Ok(Rows { schema, stream, epoch, notices, interrupt: Interrupt::current(), is_short })
     }
 
     pub(super) fn plan_read(&self, query: &ast::Query, transaction: Option<&Transaction>) -> Result<PlannedQuery> {
@@ -65,6 +66,8 @@ impl Core {
 
     /// All rows of a planned query.
     pub(super) async fn collect(&self, planned: &PlannedQuery, hold: &Hold, transaction: Option<&Transaction>) -> Result<Vec<RecordBatch>> {
+        // Who writes what a query says is not told of rows that the query lacks, unless it may not lack any.
+        self.failed_rows(&planned.relations(), hold).await?;
         let (providers, _) = self.providers(planned, hold, transaction).await?;
         let mut stream = planned.execute(&providers).await?;
         let mut batches = Vec::new();

@@ -1,11 +1,12 @@
 //! A relation's snapshots as a table for DataFusion.
 //!
-//! Guaranteed: the planner is told how many rows there are at most, so that joins keep their smaller side.
+//! Guaranteed: the planner is told how many rows there are at most, so that joins keep their smaller side; and a query that says which
+//! values all columns of the relation's key have looks its rows up, in as much time whether there are a thousand or a million.
 
 use std::fmt;
 use std::sync::Arc;
 
-use arrow::array::{RecordBatch, RecordBatchOptions};
+use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions};
 use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
 use datafusion::catalog::Session;
@@ -16,14 +17,15 @@ use datafusion::datasource::source::{DataSource, DataSourceExec};
 use datafusion::datasource::{TableProvider, TableType};
 use datafusion::error::DataFusionError;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
-use datafusion::logical_expr::Expr;
+use datafusion::logical_expr::{Expr, TableProviderFilterPushDown};
 use datafusion::physical_expr::EquivalenceProperties;
 use datafusion::physical_expr::projection::ProjectionExprs;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{DisplayFormatType, ExecutionPlan, Partitioning, PhysicalExpr};
 use futures::StreamExt;
 
-use crate::state::history::Snapshot;
+use super::named_keys::{keys_named, values_named};
+use crate::state::history::{Snapshot, repeated};
 
 /// A query over so few rows is not worth a second thread: waking one costs more than the rows, and much more while views are
 /// built on all cores.
@@ -46,6 +48,8 @@ struct Partition {
 /// A scan of some of its columns.
 struct Scan {
     table: SnapshotTable,
+    /// Only the rows with these keys.
+    keys: Option<Vec<ArrayRef>>,
     columns: Option<Vec<usize>>,
     schema: SchemaRef,
 }
@@ -59,6 +63,18 @@ impl SnapshotTable {
             false => snapshots.into_iter().map(|snapshot| vec![snapshot]).collect(),
         };
         Self { schema, partitions: partitioned.into_iter().map(Partition::new).collect() }
+    }
+
+    /// The columns by which rows can be looked up; none when they cannot.
+    fn key(&self) -> &[usize] {
+        let first = self.partitions.first().and_then(|partition| partition.snapshots.first());
+        first.and_then(Snapshot::key).unwrap_or_default()
+    }
+
+    /// All in one partition, for a few rows.
+    fn in_one_partition(&self, n_rows: u64) -> Self {
+        let snapshots = self.partitions.iter().flat_map(|partition| partition.snapshots.iter().cloned()).collect();
+        Self { schema: Arc::clone(&self.schema), partitions: vec![Partition { snapshots, n_rows_at_most: n_rows }] }
     }
 }
 
@@ -88,11 +104,22 @@ impl TableProvider for SnapshotTable {
         &self,
         _state: &dyn Session,
         projection: Option<&Vec<usize>>,
-        _filters: &[Expr],
+        filters: &[Expr],
         _limit: Option<usize>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
-        let scan = Scan { table: self.clone(), columns: projection.cloned(), schema: project_schema(&self.schema, projection)? };
-        Ok(DataSourceExec::from_data_source(scan))
+        let (columns, schema) = (projection.cloned(), project_schema(&self.schema, projection)?);
+        let keys = keys_named(filters, self.key(), &self.schema)?;
+        let table =
+            keys.as_ref().map_or_else(|| self.clone(), |keys| self.in_one_partition(keys.first().map_or(0, |key| key.len() as u64)));
+        Ok(DataSourceExec::from_data_source(Scan { table, keys, columns, schema }))
+    }
+
+    fn supports_filters_pushdown(&self, filters: &[&Expr]) -> Result<Vec<TableProviderFilterPushDown>> {
+        // The filter stays above the scan, too: it decides, and the scan only leaves out rows that it would.
+        let names_keys = |filter: &&Expr| values_named(filter, &self.schema).is_some_and(|(column, _)| self.key().contains(&column));
+        let answer =
+            |filter| if names_keys(filter) { TableProviderFilterPushDown::Inexact } else { TableProviderFilterPushDown::Unsupported };
+        Ok(filters.iter().map(answer).collect())
     }
 }
 
@@ -105,8 +132,15 @@ impl fmt::Debug for Scan {
 impl DataSource for Scan {
     fn open(&self, partition: usize, _context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
         let (columns, types, schema) = (self.columns.clone(), Arc::clone(&self.table.schema), Arc::clone(&self.schema));
+        let keys = self.keys.clone();
         let snapshots = self.table.partitions[partition].snapshots.clone();
-        let batches = snapshots.into_iter().flat_map(|snapshot| snapshot.batches()).map(move |batch| {
+        let rows = move |snapshot: Snapshot| match &keys {
+            Some(keys) => {
+                Box::new(std::iter::once(snapshot.lookup(keys).and_then(|found| repeated(&found)))) as Box<dyn Iterator<Item = _> + Send>
+            }
+            None => snapshot.batches(),
+        };
+        let batches = snapshots.into_iter().flat_map(rows).map(move |batch| {
             let batch = batch.map_err(|error| DataFusionError::External(Box::new(error)))?;
             let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
             let batch = RecordBatch::try_new_with_options(Arc::clone(&types), batch.columns().to_vec(), &options)?;
@@ -116,7 +150,8 @@ impl DataSource for Scan {
     }
 
     fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "snapshots={}", self.table.partitions.len())
+        write!(f, "snapshots={}", self.table.partitions.len())?;
+        self.keys.as_ref().map_or(Ok(()), |keys| write!(f, ", keys={}", keys.first().map_or(0, |key| key.len())))
     }
 
     fn output_partitioning(&self) -> Partitioning {

@@ -1,20 +1,22 @@
 //! A `BEGIN … COMMIT` block: a snapshot of everything at one epoch, and the block's own writes on top of it.
 //!
-//! Level: snapshot isolation. A table's rows are gathered once the block first writes to it, so that its own writes are
-//! checked (23505) and seen at once; at COMMIT the sequencer checks that what it changed is still as it was (40001).
+//! Level: snapshot isolation. The rows with the keys that a write names are looked up in the block's snapshot, so that its own
+//! writes are checked (23505) and seen at once, at a cost that follows what is written; at COMMIT the sequencer checks that what the
+//! block changed is still as it was (40001).
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use catalog::ObjectId;
-use datafusion::datasource::{MemTable, TableProvider};
+use datafusion::datasource::TableProvider;
 
+use super::snapshot_table::SnapshotTable;
 use super::{Core, Engine};
 use crate::sequencer::Request;
 use crate::sequencer::relation::schema_of;
 use crate::sequencer::table::{Applied, OnConflict, Table, Write};
+use crate::state::history::{Snapshot, Trace};
 use crate::time::Hold;
 use crate::{ChangeBatch, Epoch, Result};
 
@@ -27,10 +29,12 @@ pub struct Transaction {
 /// A relation as the block sees it.
 pub(super) struct WrittenRelation {
     schema: SchemaRef,
-    /// The rows before the block, and its changes since.
-    before: Vec<RecordBatch>,
+    /// The rows before the block.
+    before: Snapshot,
     effects: Vec<ChangeBatch>,
-    /// The key index with the block's changes, all of which it can undo; a stream has none.
+    /// The sum of the effects.
+    own: Trace,
+    /// What the block knows of a table's rows, all changes of which it can undo; a stream has none.
     table: Option<Table>,
 }
 
@@ -84,6 +88,7 @@ impl Transaction {
             if let Some(table) = &mut written.table {
                 table.undo_to(*n_changes);
             }
+            written.own = written.sum_of_effects().expect("what was added up before can be again");
         }
     }
 
@@ -104,40 +109,50 @@ impl Transaction {
         let written = self.written.get_mut(&id).expect("it was put there just now");
         let applied = match (&mut written.table, &write) {
             (Some(table), write) => {
+                table.learn(write, &written.before)?;
                 let n_changes = table.n_changes();
                 table.apply(write).inspect_err(|_| table.undo_to(n_changes))?
             }
             (None, Write::Insert(rows, _)) => Applied { effects: vec![ChangeBatch::inserts(rows.clone())], returned: rows.clone() },
             (None, _) => return Err(crate::Error::internal("a stream only takes insertions")),
         };
+        for effect in &applied.effects {
+            written.own.insert(OWN_EPOCH, effect)?;
+        }
         written.effects.extend(applied.effects.iter().cloned());
         Ok(applied)
     }
 }
 
+/// The block's writes are not told apart by time.
+const OWN_EPOCH: Epoch = 1;
+
 impl WrittenRelation {
     pub(super) fn provider(&self) -> Result<Arc<dyn TableProvider>> {
-        let rows = crate::state::consolidate::apply(&self.schema, &self.before, &self.effects)?;
-        Ok(Arc::new(MemTable::try_new(self.schema.clone(), vec![rows])?))
+        let own = self.own.snapshot_at(OWN_EPOCH);
+        let rows = Snapshot::sum([self.before.clone(), own]).into_iter().collect();
+        Ok(Arc::new(SnapshotTable::new(self.schema.clone(), rows)))
+    }
+
+    fn sum_of_effects(&self) -> Result<Trace> {
+        let mut own = self.before.empty_trace();
+        self.effects.iter().try_for_each(|effect| own.insert(OWN_EPOCH, effect))?;
+        Ok(own)
     }
 }
 
 impl Core {
     async fn begin_writing(&self, id: ObjectId, hold: &Hold) -> Result<WrittenRelation> {
         let snapshots = self.snapshots(&[id], hold).await?.pop().unwrap_or_default();
-        let before: Vec<RecordBatch> = snapshots.iter().flat_map(|snapshot| snapshot.batches()).collect::<Result<_>>()?;
+        let before = Snapshot::sum(snapshots).ok_or_else(|| crate::Error::internal("a relation has a snapshot on each worker"))?;
         let catalog = self.catalog();
         let object = catalog.require(id)?;
         let schema = schema_of(object);
         let table = match &object.definition {
-            catalog::Definition::Table { primary_key, .. } => {
-                let mut table = Table::new(object.name.clone(), schema.clone(), primary_key.clone())?;
-                before.iter().try_for_each(|rows| table.replay(&ChangeBatch::inserts(rows.clone())))?;
-                Some(table)
-            }
+            catalog::Definition::Table { primary_key, .. } => Some(Table::new(object.name.clone(), schema.clone(), primary_key.clone())?),
             _ => None,
         };
-        Ok(WrittenRelation { schema, before, effects: Vec::new(), table })
+        Ok(WrittenRelation { schema, own: before.empty_trace(), before, effects: Vec::new(), table })
     }
 }
 

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, AsArray, Int64Array, RecordBatch, RecordBatchOptions};
 use arrow::datatypes::{DataType, Float32Type, Float64Type, SchemaRef};
 use arrow::row::{RowConverter, SortField};
-use catalog::{Definition, Object, ObjectId};
+use catalog::{Definition, Object};
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use futures::StreamExt;
 
@@ -23,7 +23,6 @@ use crate::plan::parse::parse_query;
 use crate::plan::query::PlannedQuery;
 use crate::plan::statement::Name;
 use crate::sequencer::relation::{keeps_nothing, schema_of};
-use crate::state::history::Snapshot;
 use crate::time::Hold;
 use crate::{ChangeBatch, Epoch, Error, Result};
 
@@ -118,11 +117,6 @@ impl Core {
             }
             _ => error,
         }
-    }
-
-    async fn n_rows_at(&self, relation: ObjectId, hold: &Hold) -> Result<u64> {
-        let snapshots = self.snapshots(&[relation], hold).await?;
-        Ok(snapshots.iter().flatten().map(Snapshot::n_rows_at_most).sum())
     }
 }
 

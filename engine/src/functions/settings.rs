@@ -40,6 +40,11 @@ pub fn session_zone() -> Option<String> {
     SETTINGS.try_with(|settings| settings.zone()).ok().flatten()
 }
 
+/// A setting of the session whose statement this task plans; `None` where there is no session, or no such setting.
+pub fn session_setting(name: &str) -> Option<String> {
+    SETTINGS.try_with(|settings| settings.show(name).ok()).ok().flatten()
+}
+
 /// Registers the functions.
 pub fn register(registry: &mut dyn FunctionRegistry) -> Result<()> {
     for kind in [Kind::CurrentSetting, Kind::SetConfig, Kind::Notify] {

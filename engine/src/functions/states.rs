@@ -24,6 +24,11 @@ pub trait GroupStates: Debug + Send + Sync {
     /// Forgets what a group has seen.
     fn clear(&mut self, group: usize);
 
+    /// Values kept beside one state per group.
+    fn n_values(&self) -> usize {
+        0
+    }
+
     /// Bytes held, estimated.
     fn n_bytes(&self) -> usize;
 }

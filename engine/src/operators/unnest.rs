@@ -156,7 +156,7 @@ mod tests {
     ) -> UnnestKernel {
         let node = Node::Constant(RecordBatch::new_empty(input.clone()));
         let input = Box::new(Plan { node, schema: input.clone(), append_only: false });
-        UnnestKernel::new(&Unnest { input, list_columns, struct_columns: vec![], output, preserve_nulls }, schema)
+        UnnestKernel::new(&Unnest { input, list_columns, output, preserve_nulls }, schema)
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions};
 use arrow::compute::concat;
-use arrow::datatypes::{Schema, SchemaRef};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{DFSchema, NullHandling};
 use datafusion::logical_expr::Operator;
@@ -44,22 +44,26 @@ impl Lowering<'_> {
     pub(super) fn unnest(&self, unnest: &LogicalUnnest) -> Result<Option<Plan>> {
         let lists: Vec<usize> = unnest.list_type_columns.iter().map(|(list, _)| *list).collect();
         let is_repeated = lists.iter().enumerate().any(|(place, list)| lists[..place].contains(list));
-        let is_deep = unnest.list_type_columns.iter().any(|(_, element)| element.depth != 1);
-        if lists.is_empty() || is_repeated || is_deep || !unnest.struct_type_columns.is_empty() {
+        let depth = unnest.list_type_columns.iter().map(|(_, element)| element.depth).max().unwrap_or(1);
+        if is_repeated || depth > 1 && lists.len() > 1 {
             return Ok(None);
         }
-        let output = unnest.dependency_indices.iter();
-        let output = output.map(|from| if lists.contains(from) { UnnestColumn::Element(*from) } else { UnnestColumn::Kept(*from) });
-        let output = output.collect();
         let preserve_nulls = match unnest.options.null_handling {
             NullHandling::Preserve => true,
             NullHandling::Drop => false,
             NullHandling::PreserveAndExpandEmpty => return Ok(None),
         };
-        let input = self.lower(&unnest.input)?;
-        let append_only = input.append_only;
-        let node = Unnest { input: Box::new(input), list_columns: lists, struct_columns: vec![], output, preserve_nulls };
-        Ok(Some(Plan { node: Node::Unnest(node), schema: Arc::new(unnest.schema.as_arrow().clone()), append_only }))
+        let output = unnest_columns(unnest, &lists);
+        let schema: SchemaRef = Arc::new(unnest.schema.as_arrow().clone());
+        let mut input = self.lower(&unnest.input)?;
+        // A list of lists is one of elements first.
+        for _ in 1..depth {
+            let Some(of_elements) = with_elements(&input.schema, &lists) else { return Ok(None) };
+            let output = 0..input.schema.fields().len();
+            let output = output.map(|column| if lists.contains(&column) { UnnestColumn::Element(column) } else { UnnestColumn::Kept(column) });
+            input = unnested(input, &lists, output.collect(), preserve_nulls, of_elements);
+        }
+        Ok(Some(unnested(input, &lists, output, preserve_nulls, schema)))
     }
 
     pub(super) fn values(&self, values: &Values) -> Result<Option<Plan>> {
@@ -84,6 +88,37 @@ impl Lowering<'_> {
         let rows = if empty.produce_one_row { one_row() } else { RecordBatch::new_empty(Arc::clone(&schema)) };
         Plan { node: Node::Constant(rows), schema, append_only: true }
     }
+}
+
+fn unnested(input: Plan, lists: &[usize], output: Vec<UnnestColumn>, preserve_nulls: bool, schema: SchemaRef) -> Plan {
+    let append_only = input.append_only;
+    let node = Unnest { input: Box::new(input), list_columns: lists.to_vec(), output, preserve_nulls };
+    Plan { node: Node::Unnest(node), schema, append_only }
+}
+
+/// Where each output column comes from: a struct's fields stand in its place.
+fn unnest_columns(unnest: &LogicalUnnest, lists: &[usize]) -> Vec<UnnestColumn> {
+    let from = &unnest.dependency_indices;
+    let column = |(place, column): (usize, &usize)| match column {
+        list if lists.contains(list) => UnnestColumn::Element(*list),
+        one if unnest.struct_type_columns.contains(one) => {
+            UnnestColumn::Field(*one, from[..place].iter().filter(|other| *other == one).count())
+        }
+        kept => UnnestColumn::Kept(*kept),
+    };
+    from.iter().enumerate().map(column).collect()
+}
+
+/// The schema with the type of the lists' elements in place of theirs.
+fn with_elements(schema: &Schema, lists: &[usize]) -> Option<SchemaRef> {
+    let field = |(column, field): (usize, &Arc<Field>)| match field.data_type() {
+        DataType::List(element) if lists.contains(&column) => {
+            Some(Arc::new(field.as_ref().clone().with_data_type(element.data_type().clone()).with_nullable(true)))
+        }
+        _ if lists.contains(&column) => None,
+        _ => Some(Arc::clone(field)),
+    };
+    Some(Arc::new(Schema::new(schema.fields().iter().enumerate().map(field).collect::<Option<Vec<_>>>()?)))
 }
 
 fn one_row() -> RecordBatch {

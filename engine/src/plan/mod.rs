@@ -127,8 +127,6 @@ pub struct Unnest {
     pub input: Box<Plan>,
     /// Indices of the list columns exploded together.
     pub list_columns: Vec<usize>,
-    /// Indices of struct columns whose fields become columns.
-    pub struct_columns: Vec<usize>,
     /// Where each output column comes from.
     pub output: Vec<UnnestColumn>,
     /// Keep one row, with a null, for a null list; otherwise it gives no row. An empty list never gives one.
@@ -449,6 +447,23 @@ impl Plan {
             }
         });
         found
+    }
+
+    /// The columns by which readers of the result will look for rows: those it is grouped by, else all.
+    pub fn lookup_key(&self) -> Vec<usize> {
+        self.grouped_by().filter(|key| !key.is_empty()).unwrap_or_else(|| (0..self.schema.fields().len()).collect())
+    }
+
+    /// The output columns that are the group's, when each group has a row at most and all of them are there.
+    fn grouped_by(&self) -> Option<Vec<usize>> {
+        match &self.node {
+            Node::Aggregate(aggregate) => Some((0..aggregate.keys.len()).collect()),
+            Node::Map(map) => {
+                let place = |key: usize| map.expressions.iter().position(|expression| lower_map::as_column(expression) == Some(key));
+                map.input.grouped_by()?.into_iter().map(place).collect()
+            }
+            _ => None,
+        }
     }
 
     /// Calls `each` for this node and all below it, inputs first.

@@ -54,7 +54,7 @@ fn same_map(a: &Map, b: &Map) -> bool {
 }
 
 fn same_unnest(a: &Unnest, b: &Unnest) -> bool {
-    (&a.list_columns, &a.struct_columns, &a.output, a.preserve_nulls) == (&b.list_columns, &b.struct_columns, &b.output, b.preserve_nulls)
+    (&a.list_columns, &a.output, a.preserve_nulls) == (&b.list_columns, &b.output, b.preserve_nulls)
 }
 
 fn same_aggregate(a: &Aggregate, b: &Aggregate) -> bool {

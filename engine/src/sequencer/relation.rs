@@ -98,6 +98,7 @@ impl Workshop {
         let schema = schema_of(object);
         let mut stored = Stored { shard_columns: None, table: None, errors: None, intake_times: None, starts_when_read: false };
         let mut keep_nothing = false;
+        let mut key: Vec<usize> = (0..schema.fields().len()).collect();
         match &object.definition {
             Definition::Stream { options, errors, .. } => {
                 keep_nothing = keeps_nothing(options.get("retention").map(String::as_str))?;
@@ -107,8 +108,10 @@ impl Workshop {
             }
             Definition::Table { primary_key, .. } => {
                 stored.table = Some(Table::new(object.name.clone(), schema.clone(), primary_key.clone())?);
-                let key = if primary_key.is_empty() { (0..schema.fields().len()).collect() } else { primary_key.clone() };
-                stored.shard_columns = Some(key);
+                if !primary_key.is_empty() {
+                    key.clone_from(primary_key);
+                }
+                stored.shard_columns = Some(key.clone());
             }
             Definition::Errors { .. } => {}
             other => return Err(Error::internal(format!("{other:?} is not stored"))),
@@ -121,7 +124,7 @@ impl Workshop {
                 relation: object.id,
                 schema: schema.clone(),
                 append_only,
-                keep: if keep_nothing { Keep::Nothing } else { Keep::Trace },
+                keep: if keep_nothing { Keep::Nothing } else { Keep::Trace(key.clone()) },
                 metrics: Arc::clone(&entry.relation[worker]),
                 published: Arc::clone(&published[worker]),
                 as_of: 0,
@@ -155,7 +158,7 @@ impl Workshop {
                 schema: plan.schema.clone(),
                 append_only: plan.append_only,
                 keep: match sink {
-                    None => Keep::Trace,
+                    None => Keep::Trace(plan.lookup_key()),
                     Some("blackhole") => Keep::Sink(Box::new(Blackhole::default())),
                     Some(other) => return Err(no_such_sink(other)),
                 },

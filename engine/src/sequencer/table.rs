@@ -4,15 +4,16 @@
 //! Guaranteed: a write is applied whole or not at all (what was applied of a failing one is undone), and the effects of the
 //! writes applied sum to the table's rows.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use arrow::array::{Array, RecordBatch, UInt32Array};
+use arrow::array::{Array, ArrayRef, RecordBatch, UInt32Array};
 use arrow::compute::concat_batches;
 use arrow::datatypes::SchemaRef;
 use arrow_row::{RowConverter, Rows, SortField};
 
 use crate::error::sqlstate;
+use crate::state::history::Snapshot;
 use crate::{ChangeBatch, Error, Result};
 
 /// What an INSERT does with a row whose key is there already.
@@ -68,6 +69,8 @@ pub struct Table {
     /// By primary key the row; without one, by row how often it is there.
     rows: HashMap<Box<[u8]>, Entry>,
     undo: Vec<(Box<[u8]>, Option<Entry>)>,
+    /// The keys that were learnt.
+    known: HashSet<Box<[u8]>>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -82,7 +85,16 @@ impl Table {
         let sort_field = |column: usize| SortField::new(schema.field(column).data_type().clone());
         let key_converter = RowConverter::new(primary_key.iter().map(|column| sort_field(*column)).collect())?;
         let row_converter = RowConverter::new((0..schema.fields().len()).map(sort_field).collect())?;
-        Ok(Self { name: name.into(), schema, primary_key, key_converter, row_converter, rows: HashMap::new(), undo: Vec::new() })
+        Ok(Self {
+            name: name.into(),
+            schema,
+            primary_key,
+            key_converter,
+            row_converter,
+            rows: HashMap::new(),
+            undo: Vec::new(),
+            known: HashSet::new(),
+        })
     }
 
     /// Applies logged effects again.
@@ -97,6 +109,38 @@ impl Table {
             }
         }
         self.undo.clear();
+        Ok(())
+    }
+
+    /// Takes from `before`, which can be looked up in by this table's key, what is there under the keys that `write` names; each key
+    /// once. What is learnt is not undone.
+    pub fn learn(&mut self, write: &Write, before: &Snapshot) -> Result<()> {
+        let touched: Vec<&RecordBatch> = match write {
+            Write::Insert(rows, _) | Write::Delete(rows) => vec![rows],
+            Write::Update { old, new } => vec![old, new],
+            Write::Effects(effects) => effects.iter().map(ChangeBatch::rows).collect(),
+        };
+        for rows in touched {
+            let keys = self.keys(rows)?;
+            let mut fresh: HashSet<Box<[u8]>> = HashSet::new();
+            let is_new = |row: &usize| !self.known.contains(keys.row(*row).as_ref()) && fresh.insert(keys.row(*row).as_ref().into());
+            let unknown = UInt32Array::from_iter_values((0..rows.num_rows()).filter(is_new).map(|row| row as u32));
+            if unknown.is_empty() {
+                continue;
+            }
+            let unknown = crate::update::take_rows(rows, &unknown)?;
+            let there = before.lookup(&self.key_arrays(&unknown))?;
+            let (keys, rows) = (self.keys(there.rows())?, self.encode(there.rows())?);
+            // Keys that only SQL takes for equal, as 0.0 and -0.0, are different ones here.
+            for index in (0..there.len()).filter(|index| fresh.contains(keys.row(*index).as_ref())) {
+                let entry = match self.primary_key.is_empty() {
+                    true => Entry::Count(there.weight(index)),
+                    false => Entry::Row(rows.row(index).as_ref().into()),
+                };
+                self.rows.insert(keys.row(index).as_ref().into(), entry);
+            }
+            self.known.extend(fresh);
+        }
         Ok(())
     }
 
@@ -271,8 +315,15 @@ impl Table {
         if self.primary_key.is_empty() {
             return self.encode(rows);
         }
-        let columns: Vec<_> = self.primary_key.iter().map(|column| Arc::clone(rows.column(*column))).collect();
-        Ok(self.key_converter.convert_columns(&columns)?)
+        Ok(self.key_converter.convert_columns(&self.key_arrays(rows))?)
+    }
+
+    /// The columns that tell the table's rows apart.
+    fn key_arrays(&self, rows: &RecordBatch) -> Vec<ArrayRef> {
+        match self.primary_key.as_slice() {
+            [] => rows.columns().to_vec(),
+            key => key.iter().map(|column| Arc::clone(rows.column(*column))).collect(),
+        }
     }
 
     fn encode(&self, rows: &RecordBatch) -> Result<Rows> {

@@ -35,13 +35,6 @@ pub fn consolidate(schema: &SchemaRef, changes: &[ChangeBatch]) -> Result<Change
     Ok(ChangeBatch::new(batch, rows.iter().map(|(_, weight)| *weight).collect::<Vec<_>>().into()))
 }
 
-/// The rows of `before` after `effects`, each as often as it occurs.
-pub fn apply(schema: &SchemaRef, before: &[RecordBatch], effects: &[ChangeBatch]) -> Result<Vec<RecordBatch>> {
-    let all: Vec<ChangeBatch> = before.iter().cloned().map(ChangeBatch::inserts).chain(effects.iter().cloned()).collect();
-    let sum = consolidate(schema, &all)?;
-    Ok(vec![super::history::repeated(&sum)?])
-}
-
 #[cfg(test)]
 mod tests {
     use arrow::array::Int64Array;
@@ -57,7 +50,5 @@ mod tests {
         let sum = consolidate(&schema, &[ChangeBatch::inserts(rows(vec![Some(2), None, Some(2)])), ChangeBatch::deletes(rows(vec![None]))]);
         let sum = sum.expect("integers can be encoded");
         assert_eq!((sum.len(), sum.weight(0)), (1, 2));
-        let after = apply(&schema, &[rows(vec![Some(1), Some(1)])], &[ChangeBatch::deletes(rows(vec![Some(1)]))]);
-        assert_eq!(after.expect("integers can be encoded")[0].num_rows(), 1);
     }
 }

@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use arrow::array::{RecordBatch, UInt32Array};
+use arrow::array::{ArrayRef, RecordBatch, UInt32Array};
 use arrow::compute::concat_batches;
 use arrow::datatypes::SchemaRef;
 
@@ -29,11 +29,16 @@ enum State {
 impl Trace {
     /// No rows yet. `append_only` promises that no weight is negative: then rows are neither hashed nor copied.
     pub fn new(schema: SchemaRef, append_only: bool) -> Self {
+        let all_columns = (0..schema.fields().len()).collect();
+        Self::keyed(schema, append_only, all_columns)
+    }
+
+    /// The same, whose rows can be looked up by the columns `key`, unless it is append-only.
+    pub fn keyed(schema: SchemaRef, append_only: bool, key: Vec<usize>) -> Self {
         let state = if append_only {
             State::Appended(Appended { schema, pieces: Vec::new() })
         } else {
-            let all_columns = (0..schema.fields().len()).collect();
-            let mut spine = Spine::new(schema, all_columns, false);
+            let mut spine = Spine::new(schema, key, false);
             spine.set_since(0);
             State::Changed(spine)
         };
@@ -57,7 +62,7 @@ impl Trace {
     /// The trace as it is now, for readers on other threads.
     pub fn version(&self) -> Version {
         let rows = match &self.state {
-            State::Appended(appended) => Rows::Appended(appended.pieces.clone()),
+            State::Appended(appended) => Rows::Appended { schema: appended.schema.clone(), pieces: appended.pieces.clone() },
             State::Changed(spine) => Rows::Changed(spine.snapshot()),
         };
         Version { rows, since: self.since }
@@ -113,24 +118,66 @@ pub struct Snapshot(Rows);
 
 #[derive(Clone)]
 enum Rows {
-    Appended(Vec<Arc<Piece>>),
+    Appended { schema: SchemaRef, pieces: Vec<Arc<Piece>> },
     Changed(SpineSnapshot),
 }
 
 impl Rows {
     fn up_to(&self, epoch: Epoch) -> Self {
         match self {
-            Self::Appended(pieces) => Self::Appended(pieces[..pieces.partition_point(|piece| piece.last <= epoch)].to_vec()),
+            Self::Appended { schema, pieces } => {
+                let n_pieces = pieces.partition_point(|piece| piece.last <= epoch);
+                Self::Appended { schema: schema.clone(), pieces: pieces[..n_pieces].to_vec() }
+            }
             Self::Changed(snapshot) => Self::Changed(snapshot.of_runs(|run| run.epochs.1 <= epoch)),
         }
     }
 }
 
 impl Snapshot {
+    /// The rows of several snapshots of traces made alike, as one.
+    pub fn sum(snapshots: impl IntoIterator<Item = Self>) -> Option<Self> {
+        snapshots.into_iter().reduce(|left, right| {
+            Self(match (left.0, right.0) {
+                (Rows::Appended { schema, mut pieces }, Rows::Appended { pieces: others, .. }) => {
+                    pieces.extend(others);
+                    Rows::Appended { schema, pieces }
+                }
+                (Rows::Changed(left), Rows::Changed(right)) => Rows::Changed(left.with_runs_of(&right)),
+                _ => panic!("snapshots of one relation are of one kind"),
+            })
+        })
+    }
+
+    /// A trace without rows, whose snapshots can be summed with this one.
+    pub fn empty_trace(&self) -> Trace {
+        let state = match &self.0 {
+            Rows::Appended { schema, .. } => State::Appended(Appended { schema: schema.clone(), pieces: Vec::new() }),
+            Rows::Changed(snapshot) => State::Changed(snapshot.empty_spine()),
+        };
+        Trace { state, n_rows: 0, since: 0 }
+    }
+
+    /// The columns by which [`Self::lookup`] finds rows; `None` when it finds none.
+    pub fn key(&self) -> Option<&[usize]> {
+        match &self.0 {
+            Rows::Appended { .. } => None,
+            Rows::Changed(snapshot) => Some(snapshot.key_columns()),
+        }
+    }
+
+    /// The rows whose key is one of `keys`, rows of arrays of the key columns' types; each once, with its weight.
+    pub fn lookup(&self, keys: &[ArrayRef]) -> Result<ChangeBatch> {
+        match &self.0 {
+            Rows::Appended { .. } => Err(Error::internal("the rows of an append-only relation are not looked up")),
+            Rows::Changed(snapshot) => positive(snapshot.lookup(keys)?),
+        }
+    }
+
     /// Rows with weights, all positive, some thousand rows at a time; a row occurs once, unless the relation is append-only.
     pub fn changes(&self) -> Box<dyn Iterator<Item = Result<ChangeBatch>> + Send> {
         match &self.0 {
-            Rows::Appended(pieces) => Box::new(pieces.clone().into_iter().map(|piece| Ok(piece.changes()))),
+            Rows::Appended { pieces, .. } => Box::new(pieces.clone().into_iter().map(|piece| Ok(piece.changes()))),
             Rows::Changed(snapshot) => Box::new(snapshot.batches().map(|batch| batch.and_then(positive))),
         }
     }
@@ -138,9 +185,18 @@ impl Snapshot {
     /// A bound on the number of distinct rows, known without looking at them.
     pub fn n_rows_at_most(&self) -> u64 {
         match &self.0 {
-            Rows::Appended(pieces) => pieces.iter().map(|piece| piece.len() as u64).sum(),
+            Rows::Appended { pieces, .. } => pieces.iter().map(|piece| piece.len() as u64).sum(),
             Rows::Changed(snapshot) => snapshot.n_rows_at_most(),
         }
+    }
+
+    /// The number of rows, copies counted.
+    pub fn n_rows(&self) -> u64 {
+        let n_rows = match &self.0 {
+            Rows::Appended { pieces, .. } => pieces.iter().map(|piece| piece.n_rows()).sum(),
+            Rows::Changed(snapshot) => snapshot.sum_of_weights(),
+        };
+        u64::try_from(n_rows).unwrap_or(0)
     }
 
     /// The same with each row as often as it occurs.
@@ -159,7 +215,7 @@ fn positive(changes: ChangeBatch) -> Result<ChangeBatch> {
 }
 
 /// Each row as many times as its weight says.
-pub(super) fn repeated(changes: &ChangeBatch) -> Result<RecordBatch> {
+pub(crate) fn repeated(changes: &ChangeBatch) -> Result<RecordBatch> {
     let Some(weights) = changes.weights().filter(|weights| weights.values().iter().any(|weight| *weight != 1)) else {
         return Ok(changes.rows().clone());
     };
@@ -184,6 +240,10 @@ struct Piece {
 impl Piece {
     fn len(&self) -> usize {
         self.rows.rows.num_rows()
+    }
+
+    fn n_rows(&self) -> i64 {
+        self.weights.as_ref().map_or(self.len() as i64, |weights| weights.values().iter().sum())
     }
 
     fn changes(&self) -> ChangeBatch {
@@ -269,6 +329,11 @@ mod tests {
             let read = random.random_range(trace.since..=epoch);
             assert_eq!(text(&trace.version().snapshot_at(read)), at_epoch[read as usize], "version at epoch {read}, seed {seed}");
             assert_eq!(text(&trace.snapshot_at(read)), at_epoch[read as usize], "epoch {read} at {epoch}, seed {seed}");
+            assert_eq!(
+                trace.snapshot_at(read).n_rows() as i64,
+                at_epoch[read as usize].values().sum::<i64>(),
+                "rows at {read}, seed {seed}"
+            );
         }
         assert_eq!(trace.n_rows() as i64, sum.values().sum::<i64>());
     }
@@ -279,6 +344,26 @@ mod tests {
             compare_with_sums(false, seed);
             compare_with_sums(true, seed);
         }
+    }
+
+    #[test]
+    fn rows_are_looked_up_by_their_key() {
+        let schema = schema("k:text n:int");
+        let mut trace = Trace::keyed(schema.clone(), false, vec![0]);
+        trace.insert(1, &changes(&schema, "+ a 1 | + a 2 | + b 3 | + null 4 | - a 2")).expect("it inserts");
+        trace.insert(2, &changes(&schema, "- b 3 | +2 b 5")).expect("it inserts");
+        let found = |snapshot: &Snapshot, keys: Vec<Option<&str>>| {
+            let keys: ArrayRef = Arc::new(arrow::array::StringArray::from(keys));
+            consolidated(&[snapshot.lookup(&[keys]).expect("the key is a text")])
+        };
+        let sum = |rows: &[(&str, i64)]| rows.iter().map(|(row, weight)| (row.to_string(), *weight)).collect::<BTreeMap<_, _>>();
+        assert_eq!(found(&trace.snapshot_at(2), vec![Some("a"), Some("b"), Some("b"), Some("c")]), sum(&[("a 1", 1), ("b 5", 2)]));
+        assert_eq!(found(&trace.snapshot_at(1), vec![Some("b"), None]), sum(&[("b 3", 1), ("null 4", 1)]));
+        let mut own = trace.snapshot_at(2).empty_trace();
+        own.insert(1, &changes(&schema, "- b 5 | + a 9 | + c 7")).expect("it inserts");
+        let both = Snapshot::sum([trace.snapshot_at(2), own.snapshot_at(1)]).expect("there are two");
+        assert_eq!(found(&both, vec![Some("a"), Some("b"), Some("c")]), sum(&[("a 1", 1), ("a 9", 1), ("b 5", 1), ("c 7", 1)]));
+        assert_eq!(both.n_rows(), 5);
     }
 
     #[test]

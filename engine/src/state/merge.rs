@@ -3,6 +3,7 @@
 //! Two runs are merged when the smaller is at least half of the larger, so after all merges sizes more than double from one
 //! run to the next, and there are at most log2 of them. A row is moved once per doubling.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::equality::{Location, RowReader};
@@ -14,8 +15,8 @@ use crate::{Epoch, Result};
 pub(crate) struct RunMeta {
     /// Entries in the run.
     pub(crate) n_entries: usize,
-    /// The last epoch whose changes are in it.
-    pub(crate) last_epoch: Epoch,
+    /// The first and the last epoch whose changes are in it.
+    pub(crate) epochs: (Epoch, Epoch),
     /// It is an input of an unfinished merge.
     pub(crate) is_merging: bool,
 }
@@ -31,15 +32,29 @@ pub(crate) struct Merge {
 const LEAST_RUN: usize = 64;
 
 /// Disjoint pairs of runs of similar size that may be merged, smallest first: not merging already, and of epochs that need not
-/// be told apart (`last_epoch <= since`).
+/// be told apart, which are those up to `since`, and each for itself.
 pub(crate) fn choose(runs: &[RunMeta], since: Epoch) -> Vec<Merge> {
-    let mut free: Vec<usize> = (0..runs.len()).filter(|run| !runs[*run].is_merging && runs[*run].last_epoch <= since).collect();
-    free.sort_by_key(|run| (runs[*run].n_entries, *run));
+    let mut together: BTreeMap<Option<Epoch>, Vec<usize>> = BTreeMap::new();
+    for (position, run) in runs.iter().enumerate().filter(|(_, run)| !run.is_merging) {
+        let (first, last) = run.epochs;
+        match last <= since {
+            true => together.entry(None).or_default().push(position),
+            false if first == last => together.entry(Some(last)).or_default().push(position),
+            false => {}
+        }
+    }
+    let mut merges: Vec<Merge> = together.into_values().flat_map(|positions| similar(positions, runs)).collect();
+    merges.sort_by_key(|merge| runs[merge.smaller].n_entries);
+    merges
+}
+
+fn similar(mut positions: Vec<usize>, runs: &[RunMeta]) -> Vec<Merge> {
+    positions.sort_by_key(|run| (runs[*run].n_entries, *run));
     let size = |run: usize| runs[run].n_entries.max(LEAST_RUN);
     let mut merges = Vec::new();
     let mut next = 0;
-    while next + 1 < free.len() {
-        let (smaller, larger) = (free[next], free[next + 1]);
+    while next + 1 < positions.len() {
+        let (smaller, larger) = (positions[next], positions[next + 1]);
         if size(smaller) * 2 >= size(larger) {
             merges.push(Merge { smaller, larger });
             next += 1;
@@ -58,7 +73,12 @@ pub(crate) struct Merging {
     batches: Vec<Arc<Batch>>,
     reader: Option<RowReader>,
     gathered: Option<Vec<Arc<Batch>>>,
+    /// Entries that may be moved; below zero after a piece larger than what was there.
+    fuel: i64,
 }
+
+/// A merge of so few entries is done at once.
+const SMALL_MERGE: usize = 4096;
 
 /// Rows of a batch written when row data is gathered.
 const GATHERED_ROWS: usize = 16_384;
@@ -69,21 +89,25 @@ impl Merging {
     pub(crate) fn new(layout: &Layout, left: Arc<Run>, right: Arc<Run>) -> Self {
         let batches: Vec<_> = left.batches.iter().chain(&right.batches).cloned().collect();
         let reader = layout.row_reader(&batches);
-        let merged = Index::with_capacity(left.len() + right.len());
-        Self { inputs: [left, right], positions: [0, 0], merged, batches, reader, gathered: None }
+        let n_entries = left.len() + right.len();
+        let fuel = if n_entries <= SMALL_MERGE { i64::MAX / 2 } else { 0 };
+        let merged = Index::with_capacity(n_entries);
+        Self { inputs: [left, right], positions: [0, 0], merged, batches, reader, gathered: None, fuel }
     }
 
     pub(crate) fn reads(&self, run: &Arc<Run>) -> bool {
         self.inputs.iter().any(|input| Arc::ptr_eq(input, run))
     }
 
-    /// Works until `fuel` (entries to move) is used up; the merged run once it is done (empty when everything cancelled).
-    pub(crate) fn work(&mut self, layout: &Layout, fuel: &mut i64) -> Result<Option<Run>> {
+    /// Works until `fuel` (entries to move) and what was left before are used up; the merged run once it is done (empty when everything
+    /// cancelled).
+    pub(crate) fn work(&mut self, layout: &Layout, fuel: i64) -> Result<Option<Run>> {
+        self.fuel += fuel;
         while !self.is_merged() {
-            if *fuel <= 0 {
+            if self.fuel <= 0 {
                 return Ok(None);
             }
-            *fuel -= self.merge_piece();
+            self.fuel -= self.merge_piece();
         }
         if self.gathered.is_none() {
             self.drop_dead_batches();
@@ -93,13 +117,13 @@ impl Merging {
         }
         let gathered = self.gathered.get_or_insert_default();
         while gathered.len() * GATHERED_ROWS < self.merged.len() {
-            if *fuel <= 0 {
+            if self.fuel <= 0 {
                 return Ok(None);
             }
             let start = gathered.len() * GATHERED_ROWS;
             let end = (start + GATHERED_ROWS).min(self.merged.len());
             gathered.push(gather_batch(layout, &self.batches, &self.merged.locations[start..end])?);
-            *fuel -= (end - start) as i64 * GATHER_FUEL;
+            self.fuel -= (end - start) as i64 * GATHER_FUEL;
         }
         self.batches = std::mem::take(gathered);
         for (entry, location) in self.merged.locations.iter_mut().enumerate() {
@@ -108,13 +132,19 @@ impl Merging {
         Ok(Some(self.finish(layout)))
     }
 
+    /// How many entries of the inputs have been merged.
+    #[cfg(test)]
+    pub(crate) fn n_merged(&self) -> usize {
+        self.positions.iter().sum()
+    }
+
     fn is_merged(&self) -> bool {
         (0..2).all(|side| self.positions[side] == self.inputs[side].len())
     }
 
     /// Merges some entries, whole groups of equal hashes at a time; returns how many it moved.
     fn merge_piece(&mut self) -> i64 {
-        const PIECE_ENTRIES: usize = 16_384;
+        const PIECE_ENTRIES: usize = 4096;
         let [left, right] = &self.inputs;
         let base = left.batches.len() as u32;
         let [mut l, mut r] = self.positions;
@@ -178,7 +208,7 @@ mod tests {
     use super::*;
 
     fn chosen(sizes: &[usize]) -> Vec<(usize, usize)> {
-        let meta = |n: &usize| RunMeta { n_entries: *n, last_epoch: 1, is_merging: false };
+        let meta = |n: &usize| RunMeta { n_entries: *n, epochs: (1, 1), is_merging: false };
         choose(&sizes.iter().map(meta).collect::<Vec<_>>(), 1).iter().map(|merge| (merge.smaller, merge.larger)).collect()
     }
 
@@ -194,10 +224,18 @@ mod tests {
 
     #[test]
     fn a_run_that_is_merging_or_too_new_is_left_alone() {
-        let run = RunMeta { n_entries: 10, last_epoch: 5, is_merging: false };
-        assert_eq!(choose(&[run, RunMeta { is_merging: true, ..run }], 9), []);
-        assert_eq!(choose(&[run, RunMeta { last_epoch: 6, ..run }], 5), []);
-        assert_eq!(choose(&[run, RunMeta { last_epoch: 6, ..run }], 6).len(), 1);
+        let run = |first, last| RunMeta { n_entries: 10, epochs: (first, last), is_merging: false };
+        assert_eq!(choose(&[run(5, 5), RunMeta { is_merging: true, ..run(5, 5) }], 9), []);
+        assert_eq!(choose(&[run(5, 5), run(6, 6)], 5), []);
+        assert_eq!(choose(&[run(1, 4), run(5, 6), run(5, 6)], 5), []);
+        assert_eq!(choose(&[run(5, 5), run(6, 6)], 6).len(), 1);
+    }
+
+    #[test]
+    fn runs_of_one_epoch_are_merged_however_new_they_are() {
+        let run = |n_entries, epoch| RunMeta { n_entries, epochs: (epoch, epoch), is_merging: false };
+        let merges = choose(&[run(1000, 7), run(300, 8), run(1000, 8), run(1000, 7), run(300, 3), run(200, 2)], 5);
+        assert_eq!(merges, [Merge { smaller: 5, larger: 4 }, Merge { smaller: 0, larger: 3 }]);
     }
 
     #[test]

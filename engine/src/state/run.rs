@@ -287,6 +287,8 @@ pub(crate) struct Run {
     directory: Directory,
     /// Reads the key columns.
     keys: RowReader,
+    /// Reads whole rows, where they are told apart.
+    rows: Option<RowReader>,
     is_ambiguous: bool,
 }
 
@@ -346,9 +348,15 @@ impl Run {
     pub(crate) fn new(layout: &Layout, batches: Vec<Arc<Batch>>, index: Index, epochs: (Epoch, Epoch)) -> Self {
         let directory = Directory::new(&index.hashes);
         let keys = reader(&batches, &layout.key_columns);
+        let rows = layout.row_reader(&batches);
         let is_ambiguous = is_ambiguous(layout, &batches);
         let n_bytes = batches.iter().map(|batch| batch.n_bytes).sum::<usize>() + index.n_bytes() + directory.starts.len() * 4;
-        Self { batches, index, epochs, n_bytes, directory, keys, is_ambiguous }
+        Self { batches, index, epochs, n_bytes, directory, keys, rows, is_ambiguous }
+    }
+
+    /// Reads whole rows of a run that consolidates.
+    pub(crate) fn rows(&self) -> &RowReader {
+        self.rows.as_ref().expect("rows are told apart in a spine that consolidates")
     }
 
     pub(crate) fn len(&self) -> usize {

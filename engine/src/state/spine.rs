@@ -4,6 +4,7 @@
 //! Guaranteed: the sum over all runs is exactly the sum of what was inserted. Not guaranteed between merges: that a
 //! row is in one run only, so a lookup may return it several times, with weights that add up.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Int64Array, RecordBatch};
@@ -22,11 +23,9 @@ pub struct Spine {
     since: Epoch,
 }
 
-/// Index entries moved by each merge per entry inserted. A merge of two runs of n entries moves 2n (10n where it gathers)
-/// and must be done before the next n arrive; twice that leaves room.
+/// Index entries that each merge moves per entry inserted, so that what an insertion costs follows its size and not that of the state.
+/// A merge of two runs of n entries moves 2n (18n where it gathers) and must be done before the next n arrive.
 const MERGE_FUEL: i64 = 20;
-/// Entries moved at least: small insertions finish small merges at once.
-const LEAST_FUEL: i64 = 4096;
 
 impl Spine {
     /// Empty state of rows of `schema`, found by `key_columns` (none: all rows under one key). `append_only` promises that
@@ -97,7 +96,7 @@ impl Spine {
 
     /// Adds a run made by [`Spine::sort`].
     pub(crate) fn push(&mut self, run: Arc<Run>) -> Result<()> {
-        let fuel = (run.len() as i64 * MERGE_FUEL).max(LEAST_FUEL);
+        let fuel = run.len() as i64 * MERGE_FUEL;
         self.runs.push(run);
         self.start_merges();
         let merges = std::mem::take(&mut self.merges);
@@ -133,7 +132,7 @@ impl Spine {
 
     /// The weight of exactly the row at each entry of `probe`, a run with this spine's layout; and how many entries were read.
     pub(crate) fn row_weights(&self, probe: &Run) -> (Vec<i64>, u64) {
-        let probe_rows = self.layout.row_reader(&probe.batches).expect("rows are told apart in a spine that consolidates");
+        let probe_rows = probe.rows();
         let mut weights = vec![0; probe.len()];
         let mut n_read = 0;
         for run in &self.runs {
@@ -156,10 +155,9 @@ impl Spine {
                 continue;
             }
             n_read += entries.len() as u64;
-            let rows = self.layout.row_reader(&run.batches).expect("rows are told apart in a spine that consolidates");
             let locations: Vec<Location> = entries.iter().map(|entry| run.index.locations[*entry]).collect();
             let probe_locations: Vec<Location> = of_probe.iter().map(|entry| probe.index.locations[*entry]).collect();
-            let equal = rows.equal(&locations, &probe_rows, &probe_locations, Equality::Identical);
+            let equal = run.rows().equal(&locations, probe_rows, &probe_locations, Equality::Identical);
             for ((found, entry), _) in entries.iter().zip(&of_probe).zip(equal).filter(|(_, equal)| *equal) {
                 weights[*entry] += run.index.weight(*found);
             }
@@ -176,7 +174,7 @@ impl Spine {
     fn start_merges(&mut self) {
         let meta = |run: &Arc<Run>| RunMeta {
             n_entries: run.len(),
-            last_epoch: run.epochs.1,
+            epochs: run.epochs,
             is_merging: self.merges.iter().any(|merge| merge.reads(run)),
         };
         let metas: Vec<RunMeta> = self.runs.iter().map(meta).collect();
@@ -187,8 +185,8 @@ impl Spine {
     }
 
     /// Works on a merge; `Some` when it is done and its result has taken the place of its inputs.
-    fn work(&mut self, merge: &mut Merging, mut fuel: i64) -> Result<Option<()>> {
-        let Some(merged) = merge.work(&self.layout, &mut fuel)? else { return Ok(None) };
+    fn work(&mut self, merge: &mut Merging, fuel: i64) -> Result<Option<()>> {
+        let Some(merged) = merge.work(&self.layout, fuel)? else { return Ok(None) };
         self.runs.retain(|run| !merge.reads(run));
         if merged.len() > 0 {
             self.runs.push(Arc::new(merged));
@@ -282,6 +280,34 @@ impl SpineSnapshot {
         Self { layout: self.layout.clone(), runs: self.runs.iter().filter(|run| keep(run)).cloned().collect() }
     }
 
+    /// This and the rows of a snapshot with the same layout.
+    pub(crate) fn with_runs_of(mut self, other: &Self) -> Self {
+        self.runs.extend(other.runs.iter().cloned());
+        self
+    }
+
+    /// A spine of this layout without rows, whose epochs are told apart.
+    pub(crate) fn empty_spine(&self) -> Spine {
+        Spine { layout: self.layout.clone(), runs: Vec::new(), merges: Vec::new(), since: 0 }
+    }
+
+    /// The columns that find rows.
+    pub(crate) fn key_columns(&self) -> &[usize] {
+        &self.layout.key_columns
+    }
+
+    /// The rows whose key is one of `keys`, each once, with its weight.
+    pub(crate) fn lookup(&self, keys: &[ArrayRef]) -> Result<ChangeBatch> {
+        let spine = Spine { layout: self.layout.clone(), runs: self.runs.clone(), merges: Vec::new(), since: Epoch::MAX };
+        let Matches { location, weight, .. } = spine.lookup(keys)?;
+        // A row is found by each of the keys that are equal.
+        let found: BTreeMap<Location, i64> = location.into_iter().zip(weight).collect();
+        let (location, weight): (Vec<Location>, Vec<i64>) = found.into_iter().unzip();
+        let columns: Vec<usize> = (0..self.schema().fields().len()).collect();
+        let found = ChangeBatch::new(spine.gather(&location, &columns)?, weight.into());
+        super::consolidate::consolidate(self.schema(), &[found])
+    }
+
     /// The columns' names and types.
     pub fn schema(&self) -> &SchemaRef {
         &self.layout.schema
@@ -290,6 +316,11 @@ impl SpineSnapshot {
     /// Entries in all runs; a row not yet consolidated counts once per run.
     pub(crate) fn n_rows_at_most(&self) -> u64 {
         self.runs.iter().map(|run| run.len() as u64).sum()
+    }
+
+    /// How many rows there are, copies counted and retracted ones taken off.
+    pub(crate) fn sum_of_weights(&self) -> i64 {
+        self.runs.iter().map(|run| (0..run.len()).map(|entry| run.index.weight(entry)).sum::<i64>()).sum()
     }
 
     /// The rows and their summed weights, never zero, each row once (unless append-only), a batch at a time.
@@ -478,6 +509,33 @@ mod tests {
         assert!(spine.n_bytes() < 1000, "{} bytes", spine.n_bytes());
         let held: usize = spine.runs[0].batches.iter().map(|batch| batch.rows.get_array_memory_size()).sum();
         assert!(held < 4096, "{held} bytes");
+    }
+
+    #[test]
+    fn what_an_insertion_costs_follows_its_size() {
+        let schema = schema("k:int v:int");
+        let rows = |n: i64, start: i64| {
+            let column = |values: &mut dyn Iterator<Item = i64>| Arc::new(Int64Array::from_iter_values(values)) as ArrayRef;
+            let columns = vec![column(&mut (start..start + n)), column(&mut (0..n))];
+            ChangeBatch::inserts(RecordBatch::try_new(schema.clone(), columns).expect("two columns"))
+        };
+        // As a view is built: one epoch in many batches, which no reader may tell apart yet.
+        let mut spine = Spine::new(schema.clone(), vec![0], false);
+        spine.set_since(0);
+        for batch in 0..64 {
+            spine.insert(1, &rows(8192, batch * 8192)).expect("it inserts");
+        }
+        let (n_runs, n_merges) = (spine.runs.len(), spine.merges.len());
+        assert!(n_runs <= 16 && n_merges <= 6, "{n_runs} runs, {n_merges} merges after the build");
+        let n_moved = |spine: &Spine| spine.merges.iter().map(Merging::n_merged).sum::<usize>();
+        let before = n_moved(&spine);
+        for epoch in 2..12 {
+            spine.insert(epoch, &rows(10, 1_000_000 + 10 * epoch as i64)).expect("it inserts");
+            spine.set_since(epoch);
+        }
+        // A piece at a time, paid for by what is inserted.
+        let (n_moved, n_merges) = (n_moved(&spine) - before, n_merges.max(spine.merges.len()));
+        assert!(n_moved <= n_merges * 6_200, "{n_moved} entries moved for 100 rows");
     }
 
     #[test]

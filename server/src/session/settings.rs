@@ -60,6 +60,7 @@ const ISOLATION: Accepts = Accepts::OneOf(&[
     ("read uncommitted", &["read uncommitted"]),
 ]);
 const DATE_STYLE: Accepts = Accepts::OneOf(&[("ISO, MDY", &["iso", "iso, mdy", "iso,mdy", "mdy", "mdy, iso"])]);
+const ERROR_MODE: Accepts = Accepts::OneOf(&[("lenient", &["lenient", "default"]), ("strict", &["strict"])]);
 const UTF8: Accepts = Accepts::OneOf(&[("UTF8", &["utf8", "utf-8", "unicode", "'utf8'"])]);
 const LEVELS: Accepts = Accepts::OneOf(&[
     ("debug5", &["debug5"]),
@@ -83,6 +84,7 @@ const TABLE: &[Setting] = &[
     setting("default_transaction_deferrable", "off", SWITCH, false, "No transaction waits for a snapshot"),
     setting("default_transaction_isolation", "repeatable read", ISOLATION, false, "Isolation level of new transactions"),
     setting("default_transaction_read_only", "off", SWITCH, true, "Whether new transactions are read-only"),
+    setting("error_mode", "lenient", ERROR_MODE, false, "Reads of views that lack failed rows: lenient warns, strict refuses"),
     setting("escape_string_warning", "on", SWITCH, false, "Backslashes in '…' are ordinary, without a warning"),
     setting("extra_float_digits", "1", Accepts::Integer(-15, 3), false, "Digits of floats: above 0 the shortest text that reads back exactly"),
     setting("idle_in_transaction_session_timeout", "0", Accepts::Duration, false, "How long a client may leave a transaction idle"),

@@ -110,6 +110,6 @@ impl CallState for PlainCall {
     }
 
     fn state_size(&self) -> StateSize {
-        StateSize { n_rows: 0, n_bytes: self.states.n_bytes() as u64 }
+        StateSize { n_rows: self.states.n_values() as u64, n_bytes: self.states.n_bytes() as u64 }
     }
 }

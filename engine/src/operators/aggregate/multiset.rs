@@ -83,6 +83,10 @@ impl<C: OrderCodec> GroupStates for Multisets<C> {
         self.n_values -= values.len();
     }
 
+    fn n_values(&self) -> usize {
+        self.n_values
+    }
+
     fn n_bytes(&self) -> usize {
         // A node of a B-tree is three quarters full on average.
         let sample = self.groups.iter().take(64).filter_map(|group| group.keys().next());

@@ -106,6 +106,9 @@ pub(super) fn join_on(left: LogicalPlan, right: LogicalPlan, join_type: JoinType
 impl Unnesting {
     /// `plan` for each binding.
     pub(super) fn bind(&mut self, plan: &LogicalPlan, outer: &Bindings) -> Result<Bound> {
+        if matches!(plan, LogicalPlan::EmptyRelation(empty) if empty.produce_one_row) {
+            return self.copy(outer);
+        }
         if !outer.is_named_in(plan) {
             let Bound { plan: rows, keys } = self.copy(outer)?;
             return Ok(Bound { plan: join_on(rows, plan.clone(), JoinType::Inner, None)?, keys });

@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use datafusion::common::{Result, ScalarValue, TableReference};
+use datafusion::common::{Column, Result, ScalarValue, TableReference};
 use datafusion::functions_aggregate::expr_fn::{count, first_value};
 use datafusion::logical_expr::logical_plan::{Aggregate, Filter, Join, Subquery, SubqueryAlias};
 use datafusion::logical_expr::utils::conjunction;
 use datafusion::logical_expr::{Case, Expr, JoinType, LogicalPlan, lit};
 
-use super::bindings::{Bindings, join_on, outer_columns, same_keys};
+use super::bindings::{Bindings, Bound, join_on, outer_columns, same_keys};
 use super::names::{column, columns, distinct, keep_columns, project};
 use super::{Unnesting, simple};
 use crate::functions::single_row::single_row;
@@ -179,10 +179,43 @@ impl Unnesting {
             Some(alias) => LogicalPlan::SubqueryAlias(SubqueryAlias::try_new(Arc::clone(&subquery.subquery), alias.clone())?),
             None => subquery.subquery.as_ref().clone(),
         };
+        if join.join_type == JoinType::Inner && is_row_by_row(&right) {
+            return self.row_by_row(&right, &join);
+        }
         let correlated = self.correlated(&right, &join.left)?;
         let equalities = join.on.iter().map(|(left, right)| left.clone().eq(right.clone()));
         let condition = conjunction(correlated.condition().into_iter().chain(equalities).chain(join.filter.clone()));
         keep_columns(join_on(join.left.as_ref().clone(), correlated.plan, join.join_type, condition)?, &schema)
+    }
+}
+
+impl Unnesting {
+    /// What the subquery makes of a row stands beside the row: every row of the left is a binding, and there is nothing to join.
+    fn row_by_row(&mut self, right: &LogicalPlan, join: &Join) -> Result<LogicalPlan> {
+        let outer: Vec<Column> = join.left.schema().columns();
+        let bindings = Bindings { rows: join.left.as_ref().clone(), outer: outer.clone(), recursions: Vec::new() };
+        let Bound { plan, keys } = self.bind(right, &bindings)?;
+        let left = keys.iter().zip(outer).map(|(key, Column { relation, name, .. })| column(key).alias_qualified(relation, name));
+        let both = project(left.chain(columns(right.schema())).collect(), plan)?;
+        let equalities = join.on.iter().map(|(left, right)| left.clone().eq(right.clone()));
+        match conjunction(equalities.chain(join.filter.clone())) {
+            Some(condition) => keep_columns(LogicalPlan::Filter(Filter::try_new(condition, both.into())?), &join.schema),
+            None => keep_columns(both, &join.schema),
+        }
+    }
+}
+
+/// Whether a subquery reads no relation, and each of its rows comes of one row around it.
+fn is_row_by_row(plan: &LogicalPlan) -> bool {
+    match plan {
+        LogicalPlan::EmptyRelation(empty) => empty.produce_one_row,
+        LogicalPlan::Values(_) => true,
+        LogicalPlan::Projection(_)
+        | LogicalPlan::Filter(_)
+        | LogicalPlan::SubqueryAlias(_)
+        | LogicalPlan::Subquery(_)
+        | LogicalPlan::Unnest(_) => plan.inputs().into_iter().all(is_row_by_row),
+        _ => false,
     }
 }
 
