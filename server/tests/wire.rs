@@ -246,16 +246,57 @@ async fn subscribers_see_changes_as_they_happen() {
     simple(&client, "INSERT INTO t VALUES (1)").await;
     let mut raw = server.session().await;
     raw.query("COPY (SUBSCRIBE t) TO STDOUT").await;
-    let next_line = async |raw: &mut RawClient| {
-        let messages = raw.until('d').await;
-        let line = String::from_utf8(messages.last().expect("a line").1.clone()).expect("UTF-8");
-        line.split_once('\t').expect("epoch first").1.to_owned()
-    };
-    assert_eq!(next_line(&mut raw).await, "1\t1\n");
+    assert_eq!(next_change(&mut raw).await.1, "1\t1\n");
     simple(&client, "INSERT INTO t VALUES (2)").await;
-    assert_eq!(next_line(&mut raw).await, "1\t2\n");
+    assert_eq!(next_change(&mut raw).await.1, "1\t2\n");
     simple(&client, "DELETE FROM t WHERE a = 1").await;
-    assert_eq!(next_line(&mut raw).await, "-1\t1\n");
+    assert_eq!(next_change(&mut raw).await.1, "-1\t1\n");
+}
+
+/// The next line of a SUBSCRIBE: its epoch and the rest.
+async fn next_change(raw: &mut RawClient) -> (i64, String) {
+    let messages = raw.until('d').await;
+    let line = String::from_utf8(messages.last().expect("a line").1.clone()).expect("UTF-8");
+    let (epoch, rest) = line.split_once('\t').expect("epoch first");
+    (epoch.parse().expect("a number"), rest.to_owned())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_newest_epoch_is_known_to_be_complete_though_nothing_follows() {
+    let server = TestServer::start().await;
+    let client = server.connect().await;
+    simple(&client, "CREATE TABLE t (a bigint)").await;
+    simple(&client, "CREATE TABLE other (a bigint)").await;
+    simple(&client, "INSERT INTO t VALUES (1)").await;
+    for (subscribe, snapshot) in [
+        ("SUBSCRIBE t WITH (PROGRESS)", vec!["1\t1\n"]),
+        ("SUBSCRIBE (SELECT a FROM t WHERE a < 10) WITH (PROGRESS)", vec!["1\t1\n"]),
+        ("SUBSCRIBE (SELECT a FROM t WHERE a > 10) WITH (PROGRESS)", vec![]),
+        ("SUBSCRIBE t WITH (PROGRESS, SNAPSHOT false)", vec![]),
+    ] {
+        let mut raw = server.session().await;
+        raw.query(&format!("COPY ({subscribe}) TO STDOUT")).await;
+        let mut rows = Vec::new();
+        let at_first = loop {
+            match next_change(&mut raw).await {
+                (epoch, rest) if rest == "\\N\t\\N\n" => break epoch,
+                (_, row) => rows.push(row),
+            }
+        };
+        assert_eq!(rows, snapshot, "{subscribe}");
+        simple(&client, "INSERT INTO t VALUES (2)").await;
+        if !subscribe.contains("> 10") {
+            assert_eq!(next_change(&mut raw).await, (at_first + 1, "1\t2\n".into()), "{subscribe}");
+        }
+        assert_eq!(next_change(&mut raw).await, (at_first + 1, "\\N\t\\N\n".into()), "{subscribe}");
+        simple(&client, "INSERT INTO other VALUES (1)").await;
+        assert_eq!(next_change(&mut raw).await, (at_first + 2, "\\N\t\\N\n".into()), "{subscribe}");
+        simple(&client, "DELETE FROM t WHERE a = 2").await;
+        if !subscribe.contains("> 10") {
+            assert_eq!(next_change(&mut raw).await, (at_first + 3, "-1\t2\n".into()), "{subscribe}");
+        }
+        assert_eq!(next_change(&mut raw).await, (at_first + 3, "\\N\t\\N\n".into()), "{subscribe}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -34,7 +34,8 @@ pub struct Subscription {
     backlog: Arc<Backlog>,
     /// By worker, the first epoch it may still send.
     frontiers: Vec<Epoch>,
-    shown: Epoch,
+    /// The first epoch that no progress row has told of.
+    told: Epoch,
     pending: BTreeMap<Epoch, Waiting>,
     snapshot: VecDeque<Box<dyn Iterator<Item = Result<RecordBatch>> + Send>>,
     out: VecDeque<Shown>,
@@ -92,7 +93,7 @@ impl Engine {
             queue,
             backlog,
             frontiers: vec![as_of; core.workers.n_workers()],
-            shown: as_of + 1,
+            told: as_of,
             pending: BTreeMap::new(),
             snapshot: VecDeque::new(),
             out: VecDeque::new(),
@@ -239,7 +240,6 @@ impl Subscription {
         while let Some(entry) = self.pending.first_entry().filter(|entry| *entry.key() < closed) {
             let (epoch, Waiting { changes, n_bytes }) = entry.remove_entry();
             let changes = consolidate(&self.rows, &changes)?;
-            self.shown = epoch + 1;
             if changes.is_empty() {
                 self.backlog.remove(n_bytes);
                 continue;
@@ -248,8 +248,8 @@ impl Subscription {
             let batch = self.labelled(epoch, weights, changes.rows().columns())?;
             self.put(batch, n_bytes)?;
         }
-        if self.with_progress && closed > self.shown {
-            self.shown = closed;
+        if self.with_progress && closed > self.told {
+            self.told = closed;
             let batch = self.progress(closed - 1)?;
             self.put(batch, 0)?;
         }
@@ -327,7 +327,7 @@ mod tests {
             queue,
             backlog: Arc::clone(&backlog),
             frontiers: vec![0],
-            shown: 1,
+            told: 0,
             pending: BTreeMap::new(),
             snapshot: VecDeque::new(),
             out: VecDeque::new(),
