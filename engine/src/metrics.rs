@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex};
 
 use catalog::ObjectId;
 
+use crate::ChangeBatch;
 use crate::operators::StateSize;
 use crate::plan::Maintenance;
 
@@ -15,6 +16,7 @@ use crate::plan::Maintenance;
 #[derive(Debug, Default)]
 pub struct OperatorMetrics {
     n_rows_in: AtomicU64,
+    n_retractions_in: AtomicU64,
     n_rows_out: AtomicU64,
     n_state_rows_read: AtomicU64,
     n_state_rows: AtomicU64,
@@ -35,6 +37,8 @@ pub struct OperatorName {
 pub struct OperatorCounts {
     /// Rows handed to the operator.
     pub n_rows_in: u64,
+    /// Those of them with a negative weight.
+    pub n_retractions_in: u64,
     /// Rows it emitted.
     pub n_rows_out: u64,
     /// Rows of state it read.
@@ -46,19 +50,24 @@ pub struct OperatorCounts {
 }
 
 impl OperatorMetrics {
-    /// Counts one step.
-    pub fn stepped(&self, n_in: u64, n_out: u64, n_state_rows_read: u64, state: StateSize) {
-        self.n_rows_in.fetch_add(n_in, Relaxed);
+    /// Counts changes handed to the operator.
+    pub fn took(&self, changes: &ChangeBatch) {
+        self.n_rows_in.fetch_add(changes.len() as u64, Relaxed);
+        self.n_retractions_in.fetch_add(changes.n_retractions() as u64, Relaxed);
+    }
+
+    /// Counts what a step made of them.
+    pub fn stepped(&self, n_out: u64, n_state_rows_read: u64, state: StateSize) {
         self.n_rows_out.fetch_add(n_out, Relaxed);
         self.n_state_rows_read.fetch_add(n_state_rows_read, Relaxed);
         self.n_state_rows.store(state.n_rows, Relaxed);
         self.n_state_bytes.store(state.n_bytes, Relaxed);
     }
 
-    /// Counts rows that only pass through.
-    pub fn passed(&self, n_rows: u64) {
-        self.n_rows_in.fetch_add(n_rows, Relaxed);
-        self.n_rows_out.fetch_add(n_rows, Relaxed);
+    /// Counts changes that only pass through.
+    pub fn passed(&self, changes: &ChangeBatch) {
+        self.took(changes);
+        self.n_rows_out.fetch_add(changes.len() as u64, Relaxed);
     }
 
     /// Rows of state read so far.
@@ -69,6 +78,7 @@ impl OperatorMetrics {
 
     fn add_to(&self, counts: &mut OperatorCounts) {
         counts.n_rows_in += self.n_rows_in.load(Relaxed);
+        counts.n_retractions_in += self.n_retractions_in.load(Relaxed);
         counts.n_rows_out += self.n_rows_out.load(Relaxed);
         counts.n_state_rows_read += self.n_state_rows_read.load(Relaxed);
         counts.n_state_rows += self.n_state_rows.load(Relaxed);

@@ -87,6 +87,11 @@ impl ChangeBatch {
         self.rows.num_rows()
     }
 
+    /// How many rows have a negative weight.
+    pub fn n_retractions(&self) -> usize {
+        self.weights.as_ref().map_or(0, |weights| weights.values().iter().filter(|weight| **weight < 0).count())
+    }
+
     /// True when there is no row.
     pub fn is_empty(&self) -> bool {
         self.len() == 0

@@ -78,6 +78,7 @@ fn operators(core: &Core) -> RecordBatch {
         ("operator", true),
         ("kind", true),
         ("rows_in", false),
+        ("retractions_in", false),
         ("rows_out", false),
         ("state_rows_read", false),
         ("state_rows", false),
@@ -91,8 +92,9 @@ fn operators(core: &Core) -> RecordBatch {
             table.number(index as u64);
             table.text(with_names(&name.label, &catalog));
             table.text(maintenance(name.maintenance).into());
-            let OperatorCounts { n_rows_in, n_rows_out, n_state_rows_read, n_state_rows, n_state_bytes } = counts;
-            [n_rows_in, n_rows_out, n_state_rows_read, n_state_rows, n_state_bytes].into_iter().for_each(|count| table.number(count));
+            let OperatorCounts { n_rows_in, n_retractions_in, n_rows_out, n_state_rows_read, n_state_rows, n_state_bytes } = counts;
+            let counts = [n_rows_in, n_retractions_in, n_rows_out, n_state_rows_read, n_state_rows, n_state_bytes];
+            counts.into_iter().for_each(|count| table.number(count));
             table.next_row();
         }
     }

@@ -186,11 +186,11 @@ fn route(plan: &Plan, port: usize, input: &Placement) -> Route {
 
 /// One step of a kernel, counted. The counters are exact: rows handed in, rows that came out, rows of state read.
 pub fn step(kernel: &mut dyn Kernel, metrics: &OperatorMetrics, epoch: Epoch, inputs: Vec<Vec<ChangeBatch>>) -> Result<Output> {
-    let n_in: usize = inputs.iter().flatten().map(ChangeBatch::len).sum();
+    inputs.iter().flatten().for_each(|batch| metrics.took(batch));
     let mut out = Output::default();
     kernel.step(epoch, inputs, &mut out)?;
     let n_out: usize = out.changes.iter().map(ChangeBatch::len).sum();
-    metrics.stepped(n_in as u64, n_out as u64, out.n_state_rows_read, kernel.state_size());
+    metrics.stepped(n_out as u64, out.n_state_rows_read, kernel.state_size());
     Ok(out)
 }
 

@@ -140,7 +140,7 @@ impl Step {
             Running::Import(import, columns) => {
                 let mut out = Output::default();
                 for (_, batch) in imported.iter().filter(|(from, _)| from == import) {
-                    self.metrics.passed(batch.len() as u64);
+                    self.metrics.passed(batch);
                     out.changes.push(batch.with_rows(batch.rows().project(columns)?));
                 }
                 Ok(out)
@@ -156,14 +156,14 @@ impl Step {
                 Ok(out)
             }
             Running::Recompute(state) => {
-                let n_in = inputs.iter().flatten().map(|batch| batch.len() as u64).sum();
+                inputs.iter().flatten().for_each(|batch| self.metrics.took(batch));
                 for (port, batch) in inputs.into_iter().enumerate().flat_map(|(port, batches)| batches.into_iter().map(move |b| (port, b)))
                 {
                     state.absorb(port, epoch, batch)?;
                 }
                 let result = runtime.block_on(state.job(epoch).run());
                 let out = state.finish(epoch, result)?;
-                self.metrics.stepped(n_in, out.changes.iter().map(|b| b.len() as u64).sum(), out.n_state_rows_read, state.state_size());
+                self.metrics.stepped(out.changes.iter().map(|b| b.len() as u64).sum(), out.n_state_rows_read, state.state_size());
                 Ok(out)
             }
         }

@@ -136,7 +136,7 @@ impl Driver {
             self.held = Some(capability.delayed(next));
         }
         let n_out = out.changes.iter().map(|changes| changes.len() as u64).sum();
-        self.rendering.metrics.stepped(0, n_out, out.n_state_rows_read, self.state.state_size());
+        self.rendering.metrics.stepped(n_out, out.n_state_rows_read, self.state.state_size());
         self.rendering.outlets.errors.borrow_mut().extend(out.errors.into_iter().map(|errors| (epoch, errors)));
         Ok((capability, out.changes))
     }
@@ -156,7 +156,7 @@ impl Driver {
         let version = self.pending.last_key_value().map_or(first, |(changed, _)| *changed);
         for (epoch, changes) in std::mem::replace(&mut self.pending, later) {
             for (port, changes) in changes {
-                self.rendering.metrics.stepped(changes.len() as u64, 0, 0, self.state.state_size());
+                self.rendering.metrics.took(&changes);
                 self.state.absorb(port, epoch, changes)?;
             }
         }

@@ -60,7 +60,7 @@ impl Step {
             let result = match &mut operator.work {
                 Work::Given(port) => {
                     let changes = given.get(*port).cloned().unwrap_or_default();
-                    operator.metrics.passed(changes.iter().map(|batch| batch.len() as u64).sum());
+                    changes.iter().for_each(|batch| operator.metrics.passed(batch));
                     changes
                 }
                 Work::Kernel(kernel) => {
