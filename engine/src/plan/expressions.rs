@@ -18,9 +18,20 @@ pub(super) fn rewritten(
     }
     let names = NamePreserver::new(&plan);
     plan.map_expressions(|expression| {
-        let name = names.save(&expression);
-        let rewritten = expression.transform_up(|expression| rewrite(expression, &schema))?;
-        Ok(rewritten.update_data(|expression| name.restore(expression)))
+        keeping_names(&names, expression, &mut |expression| expression.transform_up(|expression| rewrite(expression, &schema)))
     })?
     .map_data(LogicalPlan::recompute_schema)
+}
+
+/// The expression of a node put through `rewrite`, under the name it had. The keys of grouping sets have names of their own.
+pub(super) fn keeping_names(
+    names: &NamePreserver,
+    expression: Expr,
+    rewrite: &mut dyn FnMut(Expr) -> Result<Transformed<Expr>>,
+) -> Result<Transformed<Expr>> {
+    if matches!(expression, Expr::GroupingSet(_)) {
+        return expression.map_children(|key| keeping_names(names, key, rewrite));
+    }
+    let name = names.save(&expression);
+    Ok(rewrite(expression)?.update_data(|expression| name.restore(expression)))
 }

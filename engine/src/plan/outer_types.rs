@@ -18,6 +18,8 @@ use datafusion::logical_expr::{Expr, LogicalPlan};
 use datafusion::optimizer::AnalyzerRule;
 use datafusion::optimizer::analyzer::type_coercion::TypeCoercion;
 
+use super::expressions::keeping_names;
+
 /// The analyzer rule.
 #[derive(Debug)]
 pub struct OuterTypes;
@@ -58,9 +60,9 @@ fn settle(plan: LogicalPlan, around: &mut Vec<DFSchema>) -> Result<Transformed<L
     let scope = merge_schema(&children.data.inputs());
     let names = NamePreserver::new(&children.data);
     let settled = children.data.map_expressions(|expression| {
-        let name = names.save(&expression);
-        let settled = expression.transform_up(|expression| settle_expression(expression, &scope, around))?;
-        Ok(settled.update_data(|expression| name.restore(expression)))
+        keeping_names(&names, expression, &mut |expression| {
+            expression.transform_up(|expression| settle_expression(expression, &scope, around))
+        })
     })?;
     match is_changed || settled.transformed {
         true => Ok(Transformed::yes(settled.data.recompute_schema()?)),
