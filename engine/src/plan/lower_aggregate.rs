@@ -123,11 +123,15 @@ impl Call {
 
 impl PlacedCall {
     fn expression(&self, input: &SchemaRef, name: &str) -> Option<AggregateFunctionExpr> {
-        let arguments = self.arguments.iter().zip(&self.literals);
-        let arguments = arguments.map(|(index, literal)| literal.clone().unwrap_or_else(|| column(input, *index))).collect();
+        // With DISTINCT the accumulator looks for what it sorts by among its arguments.
+        let value = |index: usize| {
+            let literal = self.arguments.iter().position(|argument| *argument == index).and_then(|place| self.literals[place].clone());
+            literal.unwrap_or_else(|| column(input, index))
+        };
+        let arguments = self.arguments.iter().map(|argument| value(*argument)).collect();
         let order_by = self.order_by.iter().map(|sort| {
             let options = arrow::compute::SortOptions { descending: sort.descending, nulls_first: sort.nulls_first };
-            PhysicalSortExpr::new(column(input, sort.column), options)
+            PhysicalSortExpr::new(value(sort.column), options)
         });
         AggregateExprBuilder::new(Arc::clone(&self.function.func), arguments)
             .schema(Arc::clone(input))
