@@ -24,7 +24,7 @@ use std::sync::Arc;
 use datafusion::common::Result;
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
-use datafusion::logical_expr::expr::{Exists, InSubquery};
+use datafusion::logical_expr::expr::{Exists, InSubquery, SetComparison};
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::logical_plan::{Filter, Subquery};
 use datafusion::logical_expr::utils::{conjunction, split_conjunction_owned};
@@ -49,8 +49,10 @@ impl AnalyzerRule for UnnestSubqueries {
 
     fn analyze(&self, plan: LogicalPlan, _config: &ConfigOptions) -> Result<LogicalPlan> {
         let context = OptimizerContext::new();
-        let plan = plan.transform_up_with_subqueries(|node| RewriteSetComparison::new().rewrite(node, &context))?.data;
-        Unnesting::default().plan(plan)
+        let mut unnesting = Unnesting::default();
+        let as_exists = |node: LogicalPlan| RewriteSetComparison::new().rewrite(unnesting.compared_apart(node)?, &context);
+        let plan = plan.transform_up_with_subqueries(as_exists)?.data;
+        unnesting.plan(plan)
     }
 }
 
@@ -172,12 +174,27 @@ impl Unnesting {
         Ok(Subquery { subquery: project(vec![value.alias(name)], input)?.into(), ..subquery })
     }
 
-    /// The same where its column has been given a name: a column that keeps its own is that column.
+    /// The same where its column is computed or has been given a name: a column that keeps its own is that column. A cast has the
+    /// name of what it casts.
     fn alias_apart(&mut self, subquery: Subquery) -> Result<Subquery> {
         match subquery.subquery.as_ref() {
-            LogicalPlan::Projection(projection) if matches!(projection.expr[0], Expr::Alias(_)) => self.named_apart(subquery),
-            _ => Ok(subquery),
+            LogicalPlan::Projection(projection) if matches!(projection.expr[0], Expr::Column(_)) => Ok(subquery),
+            _ => self.named_apart(subquery),
         }
+    }
+
+    /// The node with such names for what ANY and ALL compare with: as EXISTS these are conditions above the subquery.
+    fn compared_apart(&mut self, node: LogicalPlan) -> Result<LogicalPlan> {
+        let named = node.map_expressions(|expression| {
+            expression.transform_up(|expression| match expression {
+                Expr::SetComparison(SetComparison { expr, subquery, op, quantifier }) => {
+                    let subquery = self.alias_apart(subquery)?;
+                    Ok(Transformed::yes(Expr::SetComparison(SetComparison { expr, subquery, op, quantifier })))
+                }
+                other => Ok(Transformed::no(other)),
+            })
+        })?;
+        Ok(named.data)
     }
 
     /// EXISTS does not look at its select list, whose names would stand beside those of the condition's columns.
