@@ -142,11 +142,12 @@ impl OverKernel {
             };
             let orders = encoded(&self.order_encoding, &self.order_columns)?;
             let partitions = encoded(&self.partition_encoding, &self.partition_columns)?;
-            let rows = self.row_encoding.convert_columns(batch.rows().columns())?;
+            let rows = encoded(&self.row_encoding, &(0..batch.rows().num_columns()).collect::<Vec<_>>())?;
             for row in 0..batch.len() {
                 let order = orders.as_ref().map_or(&[][..], |orders| orders.row(row).data());
                 let partition = partitions.as_ref().map_or(&[][..], |partitions| partitions.row(row).data());
-                let key = RowKey::new(order, rows.row(row).data());
+                let columns = rows.as_ref().map_or(&[][..], |rows| rows.row(row).data());
+                let key = RowKey::new(order, columns);
                 *changes.entry(partition.into()).or_default().entry(key).or_default() += batch.weight(row);
             }
         }
@@ -345,8 +346,10 @@ impl OverKernel {
 
     fn decoded<'a>(&self, rows: impl Iterator<Item = &'a Row>) -> Result<RecordBatch> {
         let copies = rows.flat_map(|(key, weight)| std::iter::repeat_n(key, usize::try_from(*weight).unwrap_or(0)));
-        let columns = self.row_encoding.convert_rows(copies.map(|key| self.row_parser.parse(key.row())))?;
-        Ok(RecordBatch::try_new(Arc::clone(&self.input_schema), columns)?)
+        let copies: Vec<_> = copies.map(|key| self.row_parser.parse(key.row())).collect();
+        let options = RecordBatchOptions::new().with_row_count(Some(copies.len()));
+        let columns = self.row_encoding.convert_rows(copies)?;
+        Ok(RecordBatch::try_new_with_options(Arc::clone(&self.input_schema), columns, &options)?)
     }
 
     /// The kept columns of `rows`, and a column for each window.
