@@ -31,6 +31,7 @@ pub mod names;
 pub mod normalise;
 pub mod operators;
 mod orders;
+mod outer_constants;
 mod outer_types;
 pub mod parameters;
 pub mod parse;

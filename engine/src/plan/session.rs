@@ -46,6 +46,7 @@ use crate::plan::arithmetic::CheckedArithmetic;
 use crate::plan::coercion::NumericsBesideDoubles;
 use crate::plan::grouping_sets::GroupingSetsAsUnion;
 use crate::plan::operators::PostgresOperators;
+use crate::plan::outer_constants::ForgetConstantsBelowOuterJoins;
 use crate::plan::outer_types::OuterTypes;
 use crate::plan::sorted::SortWhatIsNotKnownToBe;
 use crate::plan::subquery::UnnestSubqueries;
@@ -162,10 +163,12 @@ fn batch_rules() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
 }
 
 /// DataFusion's physical rules but the one that answers aggregates from statistics: it takes a constant over no rows to have
-/// one distinct value. Before the last, which only checks, orders that were lost are made again.
+/// one distinct value. First, what it wrongly takes for constant is hidden; before the last, which only checks, orders that were
+/// lost are made again.
 fn physical_rules() -> Vec<Arc<dyn PhysicalOptimizerRule + Send + Sync>> {
     let mut rules = PhysicalOptimizer::new().rules;
     rules.retain(|rule| rule.name() != "aggregate_statistics");
+    rules.insert(0, Arc::new(ForgetConstantsBelowOuterJoins));
     rules.insert(rules.len() - 1, Arc::new(SortWhatIsNotKnownToBe));
     rules
 }
