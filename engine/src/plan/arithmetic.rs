@@ -1,5 +1,5 @@
 //! Arithmetic that fails where DataFusion's wraps or gives infinity, and casts as Postgres has them, for both engines: an
-//! analyzer rule puts functions of ours in the place of `+`, `-`, `*` and negation on integers, of all four operations on
+//! analyzer rule puts functions of ours in the place of `+`, `-`, `*` and negation on integers, of these and division on
 //! floats, and of the casts that [`casts::differs`] names. Other types keep DataFusion's operators, which check decimals.
 //! To be run after type coercion, when both sides have one type.
 
@@ -8,7 +8,7 @@ use std::sync::Arc;
 use arrow::array::{Array, ArrayRef, AsArray};
 use arrow::compute::cast;
 use arrow::compute::kernels::numeric::{add, div, mul, sub};
-use arrow::datatypes::{DataType, Float64Type};
+use arrow::datatypes::{ArrowPrimitiveType, DataType, Float32Type, Float64Type};
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::Transformed;
 use datafusion::common::{DFSchema, Result, ScalarValue};
@@ -64,6 +64,11 @@ fn checked_expression(expression: Expr, schema: &DFSchema) -> Result<Transformed
                 let zero = ScalarValue::new_zero(&data_type)?;
                 Ok(Transformed::yes(call(Operator::Minus, Expr::Literal(zero, None), *argument)))
             }
+            _ if float(&argument).is_some() => {
+                let data_type = float(&argument).expect("it is a float");
+                let minus_one = ScalarValue::new_negative_one(&data_type)?;
+                Ok(Transformed::yes(call(Operator::Multiply, Expr::Literal(minus_one, None), *argument)))
+            }
             _ => Ok(Transformed::no(Expr::Negative(argument))),
         },
         other => Ok(Transformed::no(other)),
@@ -111,6 +116,7 @@ impl ScalarUDFImpl for CheckedOperation {
         let result = apply(left, right, kernel)?;
         if matches!(args.return_type(), DataType::Float32 | DataType::Float64) {
             check_floats(self.operator, left, right, &result, args.number_rows)?;
+            return one_nan(result);
         }
         Ok(result)
     }
@@ -136,6 +142,27 @@ fn check_floats(operator: Operator, left: &ColumnarValue, right: &ColumnarValue,
         check_float(operator, left.value(row), right.value(row), results.value(row)).map_err(super::relation::external)?;
     }
     Ok(())
+}
+
+/// The same with the bits of one NaN in all of them: what is not a number has a sign, by which batch would tell it from others.
+fn one_nan(values: ColumnarValue) -> Result<ColumnarValue> {
+    Ok(match values {
+        ColumnarValue::Scalar(ScalarValue::Float64(Some(value))) if value.is_nan() => ScalarValue::from(f64::NAN).into(),
+        ColumnarValue::Scalar(ScalarValue::Float32(Some(value))) if value.is_nan() => ScalarValue::from(f32::NAN).into(),
+        ColumnarValue::Array(array) => ColumnarValue::Array(match array.data_type() {
+            DataType::Float64 => with_one_nan::<Float64Type>(array, f64::is_nan, f64::NAN),
+            _ => with_one_nan::<Float32Type>(array, f32::is_nan, f32::NAN),
+        }),
+        other => other,
+    })
+}
+
+fn with_one_nan<T: ArrowPrimitiveType>(array: ArrayRef, is_nan: fn(T::Native) -> bool, nan: T::Native) -> ArrayRef {
+    let values = array.as_primitive::<T>();
+    match values.iter().flatten().any(is_nan) {
+        true => Arc::new(values.unary::<_, T>(|value| if is_nan(value) { nan } else { value })),
+        false => array,
+    }
 }
 
 fn check_float(operator: Operator, left: f64, right: f64, result: f64) -> Result<(), Error> {
