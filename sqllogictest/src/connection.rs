@@ -4,6 +4,7 @@
 //! about restarts. An open transaction would be lost; scripts are therefore never restarted inside one.
 
 use std::fmt;
+use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -11,7 +12,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures::{SinkExt, TryStreamExt};
 use sqllogictest::{AsyncDB, DBOutput, DefaultColumnType};
-use tokio_postgres::{NoTls, SimpleQueryMessage};
+use tokio_postgres::{CopyOutStream, NoTls, SimpleQueryMessage};
 
 use crate::server::Server;
 
@@ -95,6 +96,11 @@ impl Connection {
         let chunks: Vec<Bytes> = client.copy_out(copy).await?.try_collect().await?;
         let text = String::from_utf8_lossy(&chunks.concat()).into_owned();
         Ok(Table { columns: vec!["line".into()], rows: text.lines().map(|line| vec![Some(line.to_owned())]).collect() })
+    }
+
+    /// `COPY … TO STDOUT` of something that does not end: its lines as they come.
+    pub async fn copy_stream(&mut self, copy: &str) -> Result<Pin<Box<CopyOutStream>>, Error> {
+        Ok(Box::pin(self.client().await?.copy_out(copy).await?))
     }
 
     async fn client(&mut self) -> Result<&tokio_postgres::Client, Error> {

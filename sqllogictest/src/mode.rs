@@ -7,6 +7,8 @@ pub enum Mode {
     OneWorker,
     /// Two timely workers: every key lives on one of them.
     TwoWorkers,
+    /// Three timely workers: rows go to where their keys are not.
+    ThreeWorkers,
     /// Each row its own epoch, so that every intermediate state is emitted and retracted.
     RowPerEpoch,
     /// The sequential driver over the same kernels.
@@ -16,14 +18,18 @@ pub enum Mode {
 }
 
 impl Mode {
-    /// Every mode, in the order in which they run.
+    /// Every mode of the corpus, in the order in which they run.
     pub const ALL: [Self; 5] = [Self::OneWorker, Self::TwoWorkers, Self::RowPerEpoch, Self::Sequential, Self::Restart];
+
+    /// The ways in which a random script is run.
+    pub const FUZZ: [Self; 5] = [Self::OneWorker, Self::TwoWorkers, Self::ThreeWorkers, Self::RowPerEpoch, Self::Sequential];
 
     /// As written in test names and on the command line.
     pub fn name(self) -> &'static str {
         match self {
             Self::OneWorker => "workers-1",
             Self::TwoWorkers => "workers-2",
+            Self::ThreeWorkers => "workers-3",
             Self::RowPerEpoch => "row-per-epoch",
             Self::Sequential => "sequential",
             Self::Restart => "restart",
@@ -32,7 +38,7 @@ impl Mode {
 
     /// The mode of this name.
     pub fn from_name(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|mode| mode.name() == name)
+        Self::ALL.into_iter().chain(Self::FUZZ).find(|mode| mode.name() == name)
     }
 
     /// The flags of `thalweg serve`.
@@ -40,6 +46,7 @@ impl Mode {
         match self {
             Self::OneWorker | Self::Restart => &["--workers", "1"],
             Self::TwoWorkers => &["--workers", "2"],
+            Self::ThreeWorkers => &["--workers", "3"],
             Self::RowPerEpoch => &["--workers", "2", "--max-epoch-rows", "1"],
             Self::Sequential => &["--driver", "sequential"],
         }

@@ -112,7 +112,7 @@ impl Script {
             self.server.lock().expect("no holder of the server panics").kill_and_restart().map_err(|error| format!("{place}: {error}"))?;
             self.report.n_restarts += 1;
         }
-        self.report.n_comparisons += self.oracle.compare().await.map_err(|difference| format!("{place}: {difference}"))?;
+        self.report.n_comparisons += self.oracle.compare().await.map_err(|difference| format!("{place}: {difference}"))?.n_comparisons;
         Ok(())
     }
 }

@@ -1,115 +1,215 @@
 //! A random script: tables and a stream, rows, views, and then changes, alone and in transactions.
 
+use std::collections::BTreeSet;
+
 use rand::Rng;
 use rand::rngs::StdRng;
 
-use super::expression::Type;
 use super::query::Queries;
+use super::reach::Construct;
+use super::values::{Type, one_of};
 
-/// A table or stream of a script.
+/// A table, stream or view that queries read.
+#[derive(Debug, Clone)]
 pub(super) struct Relation {
-    pub(super) name: &'static str,
-    pub(super) columns: Vec<(&'static str, Type)>,
-    is_stream: bool,
-    has_key: bool,
+    pub(super) name: String,
+    pub(super) columns: Vec<(String, Type)>,
+    pub(super) kind: Kind,
+    /// Only Thalweg can compute it.
+    pub(super) beyond_postgres: bool,
+}
+
+/// What a relation is; of a table, how many of its first columns are its key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    Table(usize),
+    Stream,
+    View,
+}
+
+/// A statement of a script.
+#[derive(Debug, Clone)]
+pub struct Statement {
+    /// Its text.
+    pub(super) sql: String,
+    /// The view that it makes.
+    pub(super) view: Option<String>,
+    /// What the view's query has.
+    pub(super) constructs: BTreeSet<Construct>,
+    /// PostgreSQL cannot run it, or answers in other digits.
+    pub(super) beyond_postgres: bool,
 }
 
 /// Views of a script, and changes after them.
-const N_VIEWS: usize = 6;
-const N_CHANGES: usize = 12;
+pub(super) const N_VIEWS: usize = 6;
+const N_CHANGES: usize = 14;
 
-/// The statements of a script, and how many of them come before the changes.
-pub(super) fn script(rng: &mut StdRng) -> Vec<String> {
-    let relations = relations();
-    let mut statements: Vec<String> = relations.iter().map(create).collect();
+/// Queries made in the search of one that has a certain construct, at most.
+const MAX_TRIES: usize = 2_000;
+
+/// The statements of a script.
+pub(super) fn script(rng: &mut StdRng) -> Vec<Statement> {
+    let mut relations = relations();
+    let plain = |sql| Statement { sql, view: None, constructs: BTreeSet::new(), beyond_postgres: false };
+    let mut statements: Vec<Statement> = relations.iter().map(create).map(plain).collect();
     for relation in &relations {
-        statements.push(insert(rng, relation, 4));
+        statements.push(plain(insert(rng, relation, 10)));
     }
     for n in 0..N_VIEWS {
-        let query = Queries::new(rng, &relations).view();
-        statements.push(format!("CREATE MATERIALIZED VIEW v{n} AS {query}"));
+        let statement = view(rng, &mut relations, n);
+        statements.push(statement);
     }
+    relations.retain(|relation| relation.kind != Kind::View);
     for _ in 0..N_CHANGES {
-        statements.push(change_or_block(rng, &relations));
+        statements.push(plain(change_or_block(rng, &relations)));
     }
     statements
 }
 
+/// A view that has a construct drawn before, so that the seldom ones are met as well; later views may read it.
+fn view(rng: &mut StdRng, relations: &mut Vec<Relation>, n: usize) -> Statement {
+    let wanted = one_of(rng, Construct::ALL);
+    let made = (0..MAX_TRIES).map(|_| Queries::new(rng, relations).view()).find(|made| made.constructs.contains(&wanted));
+    let made = made.unwrap_or_else(|| Queries::new(rng, relations).view());
+    let name = format!("v{n}");
+    let columns = made.types.iter().enumerate().map(|(place, kind)| (format!("c{place}"), *kind)).collect();
+    relations.push(Relation { name: name.clone(), columns, kind: Kind::View, beyond_postgres: made.beyond_postgres });
+    Statement {
+        sql: format!("CREATE MATERIALIZED VIEW {name} AS {}", made.sql),
+        view: Some(name),
+        constructs: made.constructs,
+        beyond_postgres: made.beyond_postgres,
+    }
+}
+
 fn relations() -> Vec<Relation> {
-    use Type::{Number, Text, Truth};
-    let relation = |name, columns, is_stream, has_key| Relation { name, columns, is_stream, has_key };
+    use Type::{Float, List, Number, Numeric, Text, Time, Truth};
+    let relation = |name: &str, columns: &[(&str, Type)], kind| Relation {
+        name: name.into(),
+        columns: columns.iter().map(|(name, kind)| ((*name).into(), *kind)).collect(),
+        kind,
+        beyond_postgres: false,
+    };
     vec![
-        relation("t", vec![("k", Number), ("a", Number), ("s", Text)], false, true),
-        relation("u", vec![("a", Number), ("b", Number), ("s", Text), ("p", Truth)], false, false),
-        relation("w", vec![("k", Number), ("b", Number)], false, false),
-        relation("e", vec![("a", Number), ("s", Text)], true, false),
+        relation("t", &[("k", Number), ("a", Number), ("s", Text), ("f", Float)], Kind::Table(1)),
+        relation("u", &[("a", Number), ("b", Number), ("s", Text), ("p", Truth)], Kind::Table(0)),
+        relation("w", &[("k", Number), ("b", Number), ("n", Numeric), ("m", Time)], Kind::Table(0)),
+        relation("d", &[("k", Number), ("s", Text), ("f", Float), ("n", Numeric)], Kind::Table(2)),
+        relation("g", &[("a", Number), ("l", List), ("m", Time)], Kind::Table(0)),
+        relation("e", &[("a", Number), ("s", Text), ("m", Time)], Kind::Stream),
     ]
 }
 
 fn create(relation: &Relation) -> String {
-    let column = |(place, (name, kind)): (usize, &(&str, Type))| {
-        let key = if relation.has_key && place == 0 { " PRIMARY KEY" } else { "" };
-        format!("{name} {}{key}", kind.sql())
-    };
-    let columns: Vec<String> = relation.columns.iter().enumerate().map(column).collect();
-    let kind = if relation.is_stream { "STREAM" } else { "TABLE" };
-    format!("CREATE {kind} {} ({})", relation.name, columns.join(", "))
+    let mut parts: Vec<String> = relation.columns.iter().map(|(name, kind)| format!("{name} {}", kind.sql())).collect();
+    let key = relation.key();
+    if !key.is_empty() {
+        parts.push(format!("PRIMARY KEY ({})", key.join(", ")));
+    }
+    let kind = if relation.kind == Kind::Stream { "STREAM" } else { "TABLE" };
+    format!("CREATE {kind} {} ({})", relation.name, parts.join(", "))
 }
 
 fn change_or_block(rng: &mut StdRng, relations: &[Relation]) -> String {
-    if !rng.random_ratio(1, 5) {
+    if rng.random_ratio(1, 4) {
         return change(rng, relations);
     }
-    let changes: Vec<String> = (0..rng.random_range(2..4)).map(|_| change(rng, relations)).collect();
-    let end = if rng.random_ratio(1, 6) { "ROLLBACK" } else { "COMMIT" };
+    let changes: Vec<String> = (0..rng.random_range(3..9)).map(|_| change(rng, relations)).collect();
+    let end = if rng.random_ratio(1, 8) { "ROLLBACK" } else { "COMMIT" };
     format!("BEGIN; {}; {end}", changes.join("; "))
 }
 
 fn change(rng: &mut StdRng, relations: &[Relation]) -> String {
     let relation = &relations[rng.random_range(0..relations.len())];
-    let n_rows = rng.random_range(1..4);
-    if relation.is_stream {
+    let n_rows = rng.random_range(1..6);
+    if relation.kind == Kind::Stream {
         return insert(rng, relation, n_rows);
     }
-    let wheres = match rng.random_ratio(1, 8) {
-        true => String::new(),
-        false => format!(" WHERE {}", Queries::new(rng, &[]).simple_condition(relation)),
-    };
-    match rng.random_range(0..5) {
-        0 | 1 => insert(rng, relation, n_rows),
-        2 => format!("DELETE FROM {}{wheres}", relation.name),
-        _ => {
-            let first = usize::from(relation.has_key);
-            let (name, kind) = relation.columns[rng.random_range(first..relation.columns.len())];
-            let value = Queries::new(rng, &[]).literal(kind);
-            format!("UPDATE {} SET {name} = {value}{wheres}", relation.name)
-        }
+    let name = &relation.name;
+    match rng.random_range(0..40) {
+        0 => format!("TRUNCATE {name}"),
+        1 => format!("DELETE FROM {name}"),
+        2 => format!("UPDATE {name} SET {}", assignment(rng, relation)),
+        3 if relation.name != "u" => format!("DELETE FROM {name} USING u WHERE {name}.{} = u.a", relation.columns[0].0),
+        4 if relation.name == "u" => "INSERT INTO u (a, s) SELECT k, s FROM t WHERE a > 0".into(),
+        5..=9 => format!("DELETE FROM {name} WHERE {}", simple_condition(rng, relation)),
+        10..=21 => format!("UPDATE {name} SET {} WHERE {}", assignment(rng, relation), simple_condition(rng, relation)),
+        _ => insert(rng, relation, n_rows),
+    }
+}
+
+/// A new value for a column, now and then of the key: that may be refused, which changes nothing.
+fn assignment(rng: &mut StdRng, relation: &Relation) -> String {
+    let n_key = relation.key().len();
+    if n_key > 0 && rng.random_ratio(1, 3) {
+        let key = &relation.columns[0].0;
+        return one_of(rng, &["{} = {} + 20", "{} = -{} - 1"]).replace("{}", key);
+    }
+    let (name, kind) = &relation.columns[rng.random_range(n_key..relation.columns.len())];
+    match kind {
+        Type::Number if rng.random_ratio(1, 2) => format!("{name} = {name} + 1"),
+        Type::Float if rng.random_ratio(1, 4) => format!("{name} = -{name}"),
+        kind => format!("{name} = {}", kind.stored(rng)),
     }
 }
 
 fn insert(rng: &mut StdRng, relation: &Relation, n_rows: usize) -> String {
+    let n_key = relation.key().len();
     let mut row = || {
-        let cell = |(place, (_, kind)): (usize, &(&str, Type))| match relation.has_key && place == 0 {
-            true => rng.random_range(0..8).to_string(),
-            false if rng.random_ratio(1, 5) => "NULL".into(),
-            false => Queries::new(rng, &[]).literal(*kind),
+        let mut cell = |place: usize, kind: Type| match place < n_key {
+            true if kind == Type::Number => rng.random_range(0..10).to_string(),
+            false if rng.random_ratio(1, 6) => "NULL".into(),
+            _ => kind.stored(rng),
         };
-        let mut cell = cell;
-        let cells: Vec<String> = relation.columns.iter().enumerate().map(&mut cell).collect();
+        let cells: Vec<String> = relation.columns.iter().enumerate().map(|(place, (_, kind))| cell(place, *kind)).collect();
         format!("({})", cells.join(", "))
     };
     let rows: Vec<String> = (0..n_rows).map(|_| row()).collect();
-    let conflict = if relation.has_key { " ON CONFLICT DO NOTHING" } else { "" };
+    let conflict = match n_key {
+        0 => String::new(),
+        // Two rows of one key would be refused.
+        _ if n_rows == 1 || rng.random_ratio(1, 3) => {
+            let (first, second) = (&relation.columns[n_key].0, &relation.columns[n_key + 1].0);
+            format!(
+                " ON CONFLICT ({}) DO UPDATE SET {first} = excluded.{first}, {second} = {}.{second}",
+                relation.key().join(", "),
+                relation.name
+            )
+        }
+        _ => " ON CONFLICT DO NOTHING".into(),
+    };
     format!("INSERT INTO {} VALUES {}{conflict}", relation.name, rows.join(", "))
 }
 
-impl Queries<'_> {
-    /// Over a table's own columns.
-    fn simple_condition(&mut self, relation: &Relation) -> String {
-        let (name, kind) = relation.columns[self.rng.random_range(0..relation.columns.len())];
-        match self.rng.random_range(0..4) {
-            0 => format!("{name} IS NULL"),
-            _ => format!("{name} = {}", self.literal(kind)),
-        }
+/// Over a table's own columns.
+fn simple_condition(rng: &mut StdRng, relation: &Relation) -> String {
+    let (name, kind) = &relation.columns[rng.random_range(0..relation.columns.len())];
+    match rng.random_range(0..6) {
+        0 => format!("{name} IS NULL"),
+        1 | 2 => format!("{name} <> {}", kind.stored(rng)),
+        _ => format!("{name} = {}", kind.stored(rng)),
+    }
+}
+
+impl Relation {
+    fn key(&self) -> Vec<&str> {
+        let n = if let Kind::Table(n) = self.kind { n } else { 0 };
+        self.columns[..n].iter().map(|(name, _)| name.as_str()).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rand::SeedableRng;
+
+    use super::*;
+
+    #[test]
+    fn every_construct_is_made() {
+        let scripts = (0..400).flat_map(|seed| script(&mut StdRng::seed_from_u64(seed)));
+        let made: BTreeSet<Construct> = scripts.flat_map(|statement| statement.constructs).collect();
+        let missing: Vec<&str> =
+            Construct::ALL.iter().filter(|construct| !made.contains(construct)).map(|construct| construct.name()).collect();
+        assert!(missing.is_empty(), "never made: {missing:?}");
     }
 }

@@ -1,30 +1,43 @@
-//! `./x fuzz`: random queries kept as views over random histories; after each statement each view must equal its query, in
-//! batch in this process and ad hoc on the server.
+//! `./x fuzz`: random queries as views over random histories. After each statement each view must equal its query, in batch in
+//! this process and ad hoc on the server, and the sum of the changes that a subscriber got.
 //!
 //! - [`history`]: one script: relations with nulls and few distinct values, views, changes in statements and transactions.
-//! - [`query`], [`expression`]: the views' queries: joins, subqueries at any place, set operations, aggregates, windows, LIMIT.
+//! - [`query`], [`from`], [`expression`], [`aggregate`], [`window`], [`recursion`], [`values`]: the views' queries.
+//! - [`script`]: a script in one way; it is run in each of [`Mode::FUZZ`].
+//! - [`follower`]: a view's subscriber.
+//! - [`reach`]: which operators and constructs must be reached, and how often they were.
 //!
 //! A seed decides a script. What fails is shown as a script of SQL without the statements that it does not need.
 //! What a generated query leaves open is nothing (see [`query`]), so the same scripts can be run on PostgreSQL: `--write` puts
 //! them into a folder, with the answers as they came, for `check_with_postgres.py`.
 
+mod aggregate;
 mod expression;
+mod follower;
+mod from;
 mod history;
 mod query;
+pub mod reach;
 mod recursion;
+mod script;
+mod values;
+mod window;
 
+use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 
-use crate::connection::{Connection, SharedServer, Table};
+use crate::connection::Table;
 use crate::mode::Mode;
-use crate::oracle::Oracle;
-use crate::server::{DATA_FOLDER, Program, Server};
+use crate::oracle::Answers;
+use crate::server::Program;
+use history::Statement;
+use reach::Reach;
+use script::{Said, Shared};
 
 /// What a run is made of.
 #[derive(Debug, Clone)]
@@ -37,19 +50,21 @@ pub struct Plan {
     pub time: Option<Duration>,
     /// Where to write the scripts.
     pub folder: Option<PathBuf>,
+    /// Whether to go on after a failure.
+    pub keep_going: bool,
 }
 
 /// What a run has seen.
 #[derive(Debug, Clone, Default)]
 pub struct Report {
-    /// Scripts run.
+    /// Scripts run to their end, each in all ways.
     pub n_scripts: u64,
-    /// Views made.
+    /// Views made, in each way.
     pub n_views: u64,
     /// Queries that are not supported (0A000).
     pub n_refused: u64,
-    /// Comparisons of a view with its query.
-    pub n_comparisons: usize,
+    /// Comparisons of a view at an epoch, and what they reached.
+    pub reach: Reach,
 }
 
 /// A script that failed.
@@ -67,120 +82,144 @@ impl fmt::Display for Failure {
     }
 }
 
+/// Scripts at one time: while the server of one works, another's answers are compared.
+const N_LANES: usize = 2;
+
 /// Tries to make a failing script smaller at most.
 const MAX_ATTEMPTS: usize = 60;
 
-/// Runs scripts until one fails.
-pub async fn run(program: Program, plan: &Plan, say: &dyn Fn(&str)) -> Result<Report, Failure> {
-    let (started, mut report) = (Instant::now(), Report::default());
-    for seed in plan.seed..plan.seed.saturating_add(plan.n_scripts) {
-        if plan.time.is_some_and(|time| started.elapsed() >= time) {
-            break;
+/// How often a run tells how far it is.
+const SAY_EVERY: Duration = Duration::from_secs(60);
+
+/// A run of scripts.
+struct Run<'a> {
+    program: &'a Program,
+    plan: &'a Plan,
+    say: &'a dyn Fn(&str),
+    started: Instant,
+    said: Cell<Instant>,
+    n_begun: Cell<u64>,
+    report: RefCell<Report>,
+    failures: RefCell<Vec<Failure>>,
+}
+
+/// Runs scripts until one fails, or to the end of the plan.
+pub async fn run(program: &Program, plan: &Plan, say: &dyn Fn(&str)) -> (Report, Vec<Failure>) {
+    let now = Instant::now();
+    let (report, failures) = (RefCell::default(), RefCell::default());
+    let run = Run { program, plan, say, started: now, said: Cell::new(now), n_begun: Cell::new(0), report, failures };
+    futures::future::join_all((0..N_LANES).map(|_| run.lane())).await;
+    (run.report.into_inner(), run.failures.into_inner())
+}
+
+impl Run<'_> {
+    async fn lane(&self) {
+        while let Some(seed) = self.next_seed() {
+            match self.script(seed).await {
+                Ok(()) => self.report.borrow_mut().n_scripts += 1,
+                Err(text) => {
+                    let failure = Failure { seed, text };
+                    (self.say)(&format!("FAILED: {failure}\n"));
+                    self.failures.borrow_mut().push(failure);
+                }
+            }
+            if self.said.get().elapsed() >= SAY_EVERY {
+                self.said.set(Instant::now());
+                (self.say)(&self.line());
+            }
         }
+    }
+
+    fn line(&self) -> String {
+        let (report, n_failures) = (self.report.borrow(), self.failures.borrow().len());
+        let minutes = self.started.elapsed().as_secs_f64() / 60.0;
+        format!("{minutes:.1} minutes, {} scripts, {n_failures} differences; {}", report.n_scripts, report.reach.line())
+    }
+
+    fn next_seed(&self) -> Option<u64> {
+        let (plan, n) = (self.plan, self.n_begun.get());
+        let is_over = n >= plan.n_scripts
+            || plan.time.is_some_and(|time| self.started.elapsed() >= time)
+            || (!plan.keep_going && !self.failures.borrow().is_empty());
+        self.n_begun.set(n + 1);
+        (!is_over).then(|| plan.seed.wrapping_add(n))
+    }
+
+    /// A script in all ways.
+    async fn script(&self, seed: u64) -> Result<(), String> {
         let statements = history::script(&mut StdRng::seed_from_u64(seed));
-        let mode = Mode::ALL[usize::try_from(seed % 4).expect("less than four")];
-        let mut transcript = Vec::new();
-        if let Err(failure) = run_script(&program, mode, &statements, &mut report, &mut transcript).await {
-            let (statements, failure) = smaller(&program, mode, statements, failure).await;
-            let text = format!("mode {}: {failure}\n\n{};", mode.name(), statements.join(";\n"));
-            return Err(Failure { seed, text });
+        let shared = Shared { program: self.program, report: &self.report, answers: Answers::default() };
+        let n_ways = Mode::FUZZ.len() as u64;
+        for (way, mode) in (0..).zip(Mode::FUZZ) {
+            let asks_server = way == seed % n_ways;
+            match script::run(&shared, mode, asks_server, &statements).await {
+                Ok(transcript) if way == 0 => self.write(seed, &transcript)?,
+                Ok(_) => {}
+                Err(failure) => {
+                    let (statements, failure) = self.smaller(mode, statements, failure).await;
+                    let script: Vec<&str> = statements.iter().map(|statement| statement.sql.as_str()).collect();
+                    return Err(format!("mode {}: {failure}\n\n{};", mode.name(), script.join(";\n")));
+                }
+            }
         }
-        report.n_scripts += 1;
-        if let Some(folder) = &plan.folder {
-            write(folder, seed, &transcript).map_err(|text| Failure { seed, text })?;
-        }
-        if report.n_scripts % 20 == 0 {
-            say(&format!("{} scripts, {} views, {} comparisons, 0 differences", report.n_scripts, report.n_views, report.n_comparisons));
-        }
+        Ok(())
     }
-    Ok(report)
-}
 
-/// A statement or query of a script that was written, with its answer.
-struct Said {
-    sql: String,
-    answer: Option<Table>,
-}
-
-async fn run_script(
-    program: &Program,
-    mode: Mode,
-    statements: &[String],
-    report: &mut Report,
-    transcript: &mut Vec<Said>,
-) -> Result<(), String> {
-    let folder = tempfile::tempdir().map_err(|error| format!("no temporary folder: {error}"))?;
-    let server = Server::start(program.clone(), folder.path(), mode.server_flags()).map_err(|error| error.to_string())?;
-    let server: SharedServer = Arc::new(Mutex::new(server));
-    let mut connection = Connection::new(server.clone(), Arc::default());
-    let mut oracle = Oracle::new(Connection::new(server.clone(), Arc::default()), &folder.path().join(DATA_FOLDER));
-    let mut views: Vec<String> = Vec::new();
-    for sql in statements {
-        let told = |error: String| {
-            let log = server.lock().expect("no holder of the server panics").log_tail();
-            let panics: Vec<&str> = log.lines().filter(|line| line.contains("panicked") || line.contains("ERROR")).collect();
-            format!("{error}\nafter: {sql}\n{}", panics.join("\n"))
+    /// Leaves statements out, one after another, as long as the script fails in the same way.
+    async fn smaller(&self, mode: Mode, mut statements: Vec<Statement>, mut failure: String) -> (Vec<Statement>, String) {
+        // Its first line without names and numbers that differ: "view … is not its query in batch", or an error's text.
+        let kind = |failure: &str| {
+            let line = failure.lines().next().unwrap_or_default().split([':', '"']).take(2).collect::<String>();
+            line.chars().filter(|letter| !letter.is_ascii_digit()).collect::<String>()
         };
-        let made = sql.strip_prefix("CREATE MATERIALIZED VIEW ").and_then(|rest| rest.split(' ').next());
-        match (connection.query(sql).await, made) {
-            (Ok(_), Some(view)) => {
-                report.n_views += 1;
-                views.push(view.to_string());
+        let mut place = statements.len();
+        for _ in 0..MAX_ATTEMPTS {
+            let Some(last) = place.checked_sub(1) else { break };
+            place = last;
+            let mut fewer = statements.clone();
+            fewer.remove(place);
+            let uncounted = RefCell::default();
+            let shared = Shared { program: self.program, report: &uncounted, answers: Answers::default() };
+            if let Err(same) = script::run(&shared, mode, true, &fewer).await {
+                if kind(&same) == kind(&failure) {
+                    (statements, failure) = (fewer, same);
+                }
             }
-            (Err(error), Some(_)) if error.sqlstate() == Some("0A000") => {
-                report.n_refused += 1;
-                continue;
-            }
-            (Err(error), _) => return Err(told(error.to_string())),
-            (Ok(_), None) => {}
         }
-        transcript.push(Said { sql: sql.clone(), answer: None });
-        report.n_comparisons += oracle.compare().await.map_err(told)?;
+        (statements, failure)
     }
-    for view in views {
-        let sql = format!("SELECT * FROM {view}");
-        let (mut tables, _) = connection.query(&sql).await.map_err(|error| error.to_string())?;
-        transcript.push(Said { sql, answer: tables.pop() });
-    }
-    Ok(())
-}
 
-/// Leaves statements out, one after another, as long as the script fails in the same way.
-async fn smaller(program: &Program, mode: Mode, mut statements: Vec<String>, mut failure: String) -> (Vec<String>, String) {
-    // Its first line without names that differ: "view … is not its query in batch", or an error's text.
-    let kind = |failure: &str| failure.lines().next().unwrap_or_default().split([':', '"']).take(2).collect::<String>();
-    let mut place = statements.len();
-    for _ in 0..MAX_ATTEMPTS {
-        let Some(last) = place.checked_sub(1) else { break };
-        place = last;
-        let mut fewer = statements.clone();
-        fewer.remove(place);
-        if let Err(same) = run_script(program, mode, &fewer, &mut Report::default(), &mut Vec::new()).await {
-            if kind(&same) == kind(&failure) {
-                (statements, failure) = (fewer, same);
-            }
-        }
+    fn write(&self, seed: u64, transcript: &[Said]) -> Result<(), String> {
+        let Some(folder) = &self.plan.folder else { return Ok(()) };
+        write(folder, seed, transcript)
     }
-    (statements, failure)
 }
 
 fn write(folder: &Path, seed: u64, transcript: &[Said]) -> Result<(), String> {
     let mut text = String::new();
-    for Said { sql, answer } in transcript {
+    for Said { sql, answer, beyond_postgres } in transcript {
+        if *beyond_postgres {
+            text.push_str("onlyif thalweg\n");
+        }
         match answer {
             None => text.push_str(&format!("statement ok\n{sql}\n\n")),
             Some(table) => {
-                let cell = |cell: &Option<String>| match cell.as_deref() {
-                    None => "NULL".to_owned(),
-                    Some("") => "(empty)".to_owned(),
-                    Some(text) => text.to_owned(),
-                };
-                let mut lines: Vec<String> = table.rows.iter().map(|row| row.iter().map(cell).collect::<Vec<_>>().join(" ")).collect();
-                lines.sort();
                 let types = "T".repeat(table.columns.len());
-                text.push_str(&format!("query {types} rowsort\n{sql}\n----\n{}\n\n", lines.join("\n")));
+                text.push_str(&format!("query {types} rowsort\n{sql}\n----\n{}\n\n", lines(table).join("\n")));
             }
         }
     }
     std::fs::write(folder.join(format!("{seed}.slt")), text).map_err(|error| error.to_string())
+}
+
+/// Rows as scripts have them, sorted.
+fn lines(table: &Table) -> Vec<String> {
+    let cell = |cell: &Option<String>| match cell.as_deref() {
+        None => "NULL".to_owned(),
+        Some("") => "(empty)".to_owned(),
+        Some(text) => text.to_owned(),
+    };
+    let mut lines: Vec<String> = table.rows.iter().map(|row| row.iter().map(cell).collect::<Vec<_>>().join(" ")).collect();
+    lines.sort();
+    lines
 }

@@ -3,15 +3,18 @@
 
 use rand::Rng;
 
-use super::expression::Type;
 use super::query::{Column, Queries, all, columns};
+use super::reach::Construct;
+use super::values::Type;
 
 impl Queries<'_> {
     /// `WITH RECURSIVE …` of these types.
     pub(super) fn recursion(&mut self, types: &[Type], outer: &[Column]) -> String {
         let first = self.nested(|this| this.query(types, outer));
         let (name, alias) = (self.alias(), self.alias());
-        let (all_rows, n_rounds) = if self.one_in(2) { ("UNION ALL", 2) } else { ("UNION", 3) };
+        let (construct, all_rows, n_rounds) =
+            self.one_of(&[(Construct::RecursionUnionAll, "UNION ALL", 2), (Construct::RecursionUnion, "UNION", 3)]);
+        self.uses(construct);
         let cast = |kind: &Type, value: String, place: usize| format!("({value})::{} AS c{place}", kind.sql());
         let first_columns = types.iter().enumerate().map(|(place, kind)| cast(kind, format!("{alias}.c{place}"), place));
         let first_columns = first_columns.collect::<Vec<_>>().join(", ");

@@ -33,6 +33,8 @@ pub struct Batch {
 struct Names<'a> {
     catalog: &'a Snapshot,
     queries: &'a BTreeMap<ObjectId, &'a str>,
+    /// Where a view has a copy, its query is not looked at.
+    inputs: &'a Inputs,
 }
 
 impl Batch {
@@ -50,7 +52,7 @@ impl Batch {
         view: ObjectId,
     ) -> Result<Rows, String> {
         let told = |error: engine::Error| error.to_string();
-        let names = Names { catalog, queries };
+        let names = Names { catalog, queries, inputs };
         let object = catalog.get(view).ok_or("the view is not in the catalog")?;
         let query = names.query(queries[&view]).map_err(told)?;
         let planned = Planner::new(&self.session, &names, 0).view(&query, &column_names(object)).map_err(told)?;
@@ -124,6 +126,9 @@ impl RelationProvider for Names<'_> {
     fn resolve(&self, schema: Option<&str>, name: &str) -> Option<Relation> {
         let object = self.catalog.resolve(schema, name)?;
         let query = match &object.definition {
+            Definition::MaterializedView { .. } if self.inputs.contains_key(&object.id) => {
+                return Some(Relation::Stored { id: object.id, schema: self::schema(object), append_only: false });
+            }
             Definition::MaterializedView { .. } => self.queries.get(&object.id).copied()?,
             Definition::View { query } => query,
             Definition::Sink { .. } | Definition::Function { .. } => return None,

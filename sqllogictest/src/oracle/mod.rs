@@ -10,8 +10,10 @@
 
 mod batch;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
 
 use catalog::{CatalogLog, Definition, Object, ObjectId, Snapshot, parse_data_url};
 
@@ -30,16 +32,45 @@ pub struct Oracle {
     /// View → the query over its rows that do not fail.
     over_good_rows: BTreeMap<String, String>,
     is_on: bool,
+    /// Whether the server runs the queries, too.
+    asks_server: bool,
+    answers: Answers,
+    /// Whether queries read the rows of views that were compared before, and not those views' queries.
+    trusts_views: bool,
+}
+
+/// What queries returned in batch, by the rows of all inputs and the query: one script's ways of running share them.
+pub type Answers = Arc<Mutex<HashMap<(u64, String), Rows>>>;
+
+/// What was found to be equal.
+#[derive(Debug, Default)]
+pub struct Compared {
+    /// Comparisons of a view with an opinion.
+    pub n_comparisons: usize,
+    /// The views, each once.
+    pub views: Vec<ComparedView>,
+}
+
+/// A view that equals its query.
+#[derive(Debug)]
+pub struct ComparedView {
+    /// Its name.
+    pub name: String,
+    /// Its rows, sorted.
+    pub rows: Rows,
 }
 
 /// What one transaction read.
 struct Reading {
     inputs: Inputs,
+    /// Of the inputs' rows.
+    hash: u64,
     views: Vec<ViewReading>,
 }
 
 struct ViewReading {
     id: ObjectId,
+    plain_name: String,
     /// As a statement names it.
     name: String,
     /// What its rows should be.
@@ -49,12 +80,27 @@ struct ViewReading {
 }
 
 /// Rows as text, sorted.
-type Rows = Vec<Vec<Option<String>>>;
+pub type Rows = Vec<Vec<Option<String>>>;
 
 impl Oracle {
     /// An oracle that reads through a connection of its own.
     pub fn new(connection: Connection, data: &Path) -> Self {
-        Self { connection, batch: Batch::new(), data: data.to_owned(), over_good_rows: BTreeMap::new(), is_on: true }
+        Self {
+            connection,
+            batch: Batch::new(),
+            data: data.to_owned(),
+            over_good_rows: BTreeMap::new(),
+            is_on: true,
+            asks_server: true,
+            answers: Answers::default(),
+            trusts_views: false,
+        }
+    }
+
+    /// With what queries returned before, and whether the server is to run them again. A view's query then reads the rows of
+    /// views, each of which was compared before it: queries that are expanded over several views take seconds to plan.
+    pub fn with_answers(self, answers: Answers, asks_server: bool) -> Self {
+        Self { answers, asks_server, trusts_views: true, ..self }
     }
 
     /// Takes a comment of the script. The error says what is wrong with the directive in it.
@@ -72,23 +118,25 @@ impl Oracle {
         Ok(())
     }
 
-    /// Compares every view; the number of comparisons, or the first difference.
-    pub async fn compare(&mut self) -> Result<usize, String> {
+    /// Compares every view; what was compared, or the first difference.
+    pub async fn compare(&mut self) -> Result<Compared, String> {
         if !self.is_on {
-            return Ok(0);
+            return Ok(Compared::default());
         }
         let catalog = read_catalog(&self.data).await?;
         let is_view = |object: &Object| matches!(object.definition, Definition::MaterializedView { .. });
         if !catalog.objects.values().any(is_view) {
-            return Ok(0);
+            return Ok(Compared::default());
         }
         let reading = self.read(&catalog).await?;
         let compared = self.compare_all(&catalog, &reading).await;
         // The transaction only read; how it ends does not matter, but it must.
         let ended = self.connection.query("ROLLBACK").await;
         let n_comparisons = compared?;
+        let views = reading.views.into_iter().map(|view| ComparedView { name: view.plain_name, rows: view.rows });
+        let compared = Compared { n_comparisons, views: views.collect() };
         ended.map_err(|error| format!("the oracle's transaction does not end: {error}"))?;
-        Ok(n_comparisons)
+        Ok(compared)
     }
 
     /// Opens a transaction and reads every relation in it.
@@ -112,17 +160,30 @@ impl Oracle {
         let mut tables = tables.into_iter();
         let mut next = || tables.next().expect("each SELECT returns one table");
         let mut copies = Inputs::new();
+        let mut hasher = DefaultHasher::new();
         for object in inputs {
-            copies.insert(object.id, batch::copy(object, &next())?);
+            let table = next();
+            copies.insert(object.id, batch::copy(object, &table)?);
+            (object.id.0, sorted(table)).hash(&mut hasher);
         }
-        let rows: Vec<Rows> = views.iter().map(|_| sorted(next())).collect();
+        let mut rows: Vec<Rows> = Vec::new();
+        for (view, ..) in &views {
+            let table = next();
+            if self.trusts_views {
+                copies.insert(view.id, batch::copy(view, &table)?);
+            }
+            rows.push(sorted(table));
+        }
         let readings = views.iter().zip(rows).map(|((view, query, _), rows)| {
             let n_errors = count(&next());
             let name = name_of(view);
             let over_good_rows = self.over_good_rows.get(&view.name).filter(|_| n_errors > 0);
-            ViewReading { id: view.id, name, query: over_good_rows.unwrap_or(query).clone(), rows, n_errors }
+            ViewReading { id: view.id, plain_name: view.name.clone(), name, query: over_good_rows.unwrap_or(query).clone(), rows, n_errors }
         });
-        Ok(Reading { views: readings.collect(), inputs: copies })
+        let views: Vec<ViewReading> = readings.collect();
+        // A view's query may read other views, and functions.
+        (catalog.version, views.iter().map(|view| &view.query).collect::<Vec<_>>()).hash(&mut hasher);
+        Ok(Reading { views, inputs: copies, hash: hasher.finish() })
     }
 
     async fn compare_all(&mut self, catalog: &Snapshot, reading: &Reading) -> Result<usize, String> {
@@ -130,7 +191,7 @@ impl Oracle {
         let fails = |id: ObjectId| reading.views.iter().any(|view| view.id == id && view.n_errors > 0);
         let mut n_comparisons = 0;
         for view in &reading.views {
-            let batch = self.batch.run(catalog, &reading.inputs, &queries, view.id).await;
+            let batch = self.in_batch(catalog, reading, &queries, view).await;
             let ViewReading { name, query, n_errors, .. } = view;
             let batch = batch.map_err(|error| match n_errors {
                 0 => format!("view {name}: its query fails in batch, but its errors relation is empty: {error}\n{query}"),
@@ -140,7 +201,7 @@ impl Oracle {
             n_comparisons += 1;
         }
         // The server's own opinion comes last: a query that fails ends the transaction.
-        for view in reading.views.iter().filter(|view| !reads(catalog, view.id, &fails)) {
+        for view in reading.views.iter().filter(|view| self.asks_server && !reads(catalog, view.id, &fails)) {
             let ViewReading { name, query, .. } = view;
             let answer =
                 self.connection.query(query).await.map_err(|error| format!("view {name}: its query fails ad hoc: {error}\n{query}"))?;
@@ -150,6 +211,25 @@ impl Oracle {
             n_comparisons += 1;
         }
         Ok(n_comparisons)
+    }
+}
+
+impl Oracle {
+    async fn in_batch(
+        &self,
+        catalog: &Snapshot,
+        reading: &Reading,
+        queries: &BTreeMap<ObjectId, &str>,
+        view: &ViewReading,
+    ) -> Result<Rows, String> {
+        let key = (reading.hash, view.name.clone() + &view.query);
+        let known = self.answers.lock().expect("no holder panics").get(&key).cloned();
+        if let Some(rows) = known {
+            return Ok(rows);
+        }
+        let rows = self.batch.run(catalog, &reading.inputs, queries, view.id).await?;
+        self.answers.lock().expect("no holder panics").insert(key, rows.clone());
+        Ok(rows)
     }
 }
 
@@ -193,7 +273,7 @@ fn count(table: &Table) -> u64 {
 }
 
 /// The first rows that are in one of two sorted multisets only.
-fn same(view: &Rows, query: &Rows) -> Result<(), String> {
+pub fn same(view: &Rows, query: &Rows) -> Result<(), String> {
     if view == query {
         return Ok(());
     }
