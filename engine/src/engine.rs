@@ -256,7 +256,7 @@ fn open(config: Config) -> Result<Engine> {
     let core = Core {
         session: Session::new(n_workers, Arc::new(RuntimeEnv::default()))?
             .with_query_environment(query_environment(config.query_memory_bytes, &folder.join("spill"))?),
-        clock: Arc::new(Clock::System),
+        clock: Arc::clone(&config.clock),
         shared: shared.clone(),
         workers: workers.sender(),
         requests: Mutex::new(requests.clone()),
@@ -269,6 +269,7 @@ fn open(config: Config) -> Result<Engine> {
     let start = sequencer::Start {
         workers: workers.sender(),
         wall_clock: Arc::clone(&core.clock),
+        clock_interval_ms: core.config.clock_interval_ms,
         max_epoch_rows: core.config.max_epoch_rows.max(1),
         shared,
         relations: core.all_relations()?,

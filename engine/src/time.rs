@@ -7,9 +7,20 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
+use catalog::ObjectId;
 use tokio::sync::watch;
 
 use crate::Epoch;
+
+/// The relation of one row and one column that holds the `now` of the newest epoch, for dataflows that go by it. No object of the
+/// catalog has its id, and it comes before all of them.
+pub const CLOCK: ObjectId = ObjectId(0);
+
+/// The column of [`CLOCK`].
+pub fn clock_schema() -> SchemaRef {
+    Arc::new(Schema::new(vec![Field::new("now", DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())), true)]))
+}
 
 /// The newest recorded epoch and the holds on it and those before it.
 #[derive(Debug)]
@@ -21,6 +32,8 @@ pub struct ReadClock {
 #[derive(Debug, Default)]
 struct State {
     recorded: Epoch,
+    /// The `now` of that epoch.
+    now_us: i64,
     holds: BTreeMap<Epoch, usize>,
 }
 
@@ -28,6 +41,7 @@ struct State {
 #[derive(Debug)]
 pub struct Hold {
     epoch: Epoch,
+    now_us: i64,
     clock: Arc<ReadClock>,
 }
 
@@ -38,11 +52,11 @@ impl Default for ReadClock {
 }
 
 impl ReadClock {
-    /// Makes `epoch` durable in the readers' eyes: what was acknowledged with it is seen by every later read.
-    pub fn record(&self, epoch: Epoch) {
+    /// Makes `epoch`, whose `now` is `now_us`, durable in the readers' eyes: what was acknowledged with it is seen by every later read.
+    pub fn record(&self, epoch: Epoch, now_us: i64) {
         let mut state = self.lock();
         assert!(epoch >= state.recorded, "epochs are recorded in order");
-        state.recorded = epoch;
+        (state.recorded, state.now_us) = (epoch, now_us);
         drop(state);
         self.recorded.send_replace(epoch);
     }
@@ -60,9 +74,9 @@ impl ReadClock {
     /// The newest recorded epoch, kept readable.
     pub fn hold_newest(self: &Arc<Self>) -> Hold {
         let mut state = self.lock();
-        let epoch = state.recorded;
+        let (epoch, now_us) = (state.recorded, state.now_us);
         *state.holds.entry(epoch).or_default() += 1;
-        Hold { epoch, clock: Arc::clone(self) }
+        Hold { epoch, now_us, clock: Arc::clone(self) }
     }
 
     /// Epochs below this one need not be told apart any more.
@@ -91,12 +105,17 @@ impl Hold {
     pub fn epoch(&self) -> Epoch {
         self.epoch
     }
+
+    /// The `now` of that epoch, by which temporal filters go: microseconds since 1970.
+    pub fn now_us(&self) -> i64 {
+        self.now_us
+    }
 }
 
 impl Clone for Hold {
     fn clone(&self) -> Self {
         *self.clock.lock().holds.entry(self.epoch).or_default() += 1;
-        Self { epoch: self.epoch, clock: Arc::clone(&self.clock) }
+        Self { epoch: self.epoch, now_us: self.now_us, clock: Arc::clone(&self.clock) }
     }
 }
 
@@ -118,9 +137,10 @@ mod tests {
     #[test]
     fn a_hold_bounds_compaction_and_is_the_next_version() {
         let clock = Arc::new(ReadClock::default());
-        clock.record(5);
+        clock.record(5, 50);
         let held = clock.hold_newest();
-        clock.record(9);
+        clock.record(9, 90);
+        assert_eq!((held.now_us(), held.clone().now_us(), clock.hold_newest().now_us()), (50, 50, 90));
         assert_eq!(clock.compaction_bound(), 5);
         assert_eq!(clock.next_version(3, 8), Some(5), "the held epoch gets its version first");
         assert_eq!(clock.next_version(6, 8), Some(8));

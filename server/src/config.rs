@@ -71,6 +71,8 @@ settings! {
     driver: DriverName = DriverName::Timely, "`timely`", "THALWEG_DRIVER";
     /// Rows taken into one epoch at most; 1 gives every row an epoch of its own
     max_epoch_rows: usize = 65_536, "65536", "THALWEG_MAX_EPOCH_ROWS";
+    /// Milliseconds between epochs at most while a view goes by `now()`: rows enter and leave it by themselves no later
+    clock_interval_ms: u64 = 1000, "1000", "THALWEG_CLOCK_INTERVAL_MS";
     /// Folder below which `connector = 'file'` may read; without it, none
     file_root: PathBuf = PathBuf::new(), "none", "THALWEG_FILE_ROOT";
     /// Postgres connections open at once; the next one gets SQLSTATE 53300
@@ -130,6 +132,8 @@ impl Config {
                 DriverName::Sequential => engine::config::Driver::Sequential,
             },
             max_epoch_rows: self.max_epoch_rows.max(1),
+            clock_interval_ms: self.clock_interval_ms.max(1),
+            clock: Default::default(),
             query_memory_bytes: self.query_memory_bytes,
             file_root: given_path(&self.file_root),
         }

@@ -268,10 +268,15 @@ impl Core {
 
     /// A view's query, planned to be kept current or compared with what is.
     pub(super) fn plan_view(&self, query: &ast::Query, columns: &[String], text: &str) -> Result<PlannedQuery> {
+        self.plan_view_at(query, columns, text, self.clock.now_us())
+    }
+
+    /// The same, to be run in batch with the clock at `now_us`.
+    pub(super) fn plan_view_at(&self, query: &ast::Query, columns: &[String], text: &str, now_us: i64) -> Result<PlannedQuery> {
         let names = self.names();
         let mut query = query.clone();
         names.inline(&mut query)?;
-        Planner::new(&self.session, &names, self.clock.now_us()).with_text(text).view(&query, columns)
+        Planner::new(&self.session, &names, now_us).with_text(text).view(&query, columns)
     }
 
     /// What is kept current is computed in UTC: what would be another query in the session's zone would not be what is asked for.

@@ -1,6 +1,6 @@
 //! VERIFY MATERIALIZED VIEW: a view's rows beside those of its query, which runs in batch over the view's inputs at the same epoch.
 //!
-//! Guaranteed: both sides are read at one recorded epoch, held as a read holds it, so writers and views go on meanwhile. An
+//! Guaranteed: both sides are read at one recorded epoch and with its `now`, held as a read holds it, so writers and views go on meanwhile. An
 //! input that is itself a materialized view is taken as it is stored: it has a VERIFY of its own.
 //! Not guaranteed: bounded memory. The distinct rows in which the two sides differ *so far* are kept, which are those of the
 //! view when its query gives them in another order.
@@ -42,8 +42,9 @@ impl Engine {
 impl Core {
     async fn verify(&self, name: &Name) -> Result<Rows> {
         let started_us = self.clock.now_us();
-        let (view, planned) = self.verifiable(name)?;
+        let view = self.verifiable(name)?;
         let hold = self.shared.clock.hold_newest();
+        let planned = self.query_of(&view, hold.now_us())?;
         let mut difference = Difference::new(schema_of(&view))?;
         for snapshot in self.snapshots(&[view.id], &hold).await?.into_iter().flatten() {
             for batch in snapshot.batches() {
@@ -73,20 +74,18 @@ impl Core {
 
     /// What VERIFY answers with.
     pub(super) fn verify_schema(&self, name: &Name) -> Result<SchemaRef> {
-        self.verifiable(name).map(|(view, _)| subscription_schema(&schema_of(&view)))
+        self.verifiable(name).map(|view| subscription_schema(&schema_of(&view)))
     }
 
-    /// A materialized view whose inputs are all kept, and its query.
-    fn verifiable(&self, name: &Name) -> Result<(Object, PlannedQuery)> {
+    /// A materialized view whose inputs are all kept.
+    fn verifiable(&self, name: &Name) -> Result<Object> {
         let catalog = self.catalog();
         let view = catalog.resolve_or_fail(name.schema.as_deref(), &name.name)?;
-        let Definition::MaterializedView { query, .. } = &view.definition else {
+        if !matches!(view.definition, Definition::MaterializedView { .. }) {
             let error = Error::new(sqlstate::WRONG_OBJECT_TYPE, format!("\"{}\" is not a materialized view", name.name));
             return Err(error.with_hint("a plain view is its query; what is stored otherwise is written, not computed"));
-        };
-        let columns: Vec<String> = view.columns.iter().map(|column| column.name.clone()).collect();
-        let planned = self.plan_view(&*parse_query(query)?, &columns, query)?;
-        for input in planned.relations() {
+        }
+        for input in self.query_of(view, self.clock.now_us())?.relations() {
             let input = catalog.require(input)?;
             let Definition::Stream { options, .. } = &input.definition else { continue };
             if keeps_nothing(options.get("retention").map(String::as_str))? {
@@ -99,7 +98,16 @@ impl Core {
                     .with_hint("only a view over retained inputs can be computed again"));
             }
         }
-        Ok((view.clone(), planned))
+        Ok(view.clone())
+    }
+
+    /// A view's query, to be run with the clock at `now_us`.
+    fn query_of(&self, view: &Object, now_us: i64) -> Result<PlannedQuery> {
+        let Definition::MaterializedView { query, .. } = &view.definition else {
+            return Err(Error::internal(format!("\"{}\" is not a materialized view", view.name)));
+        };
+        let columns: Vec<String> = view.columns.iter().map(|column| column.name.clone()).collect();
+        self.plan_view_at(&*parse_query(query)?, &columns, query, now_us)
     }
 
     /// The error of a query that meets a row which the view leaves out.

@@ -16,6 +16,7 @@ pub mod int_sum;
 pub mod integers;
 pub mod intervals;
 pub mod modulo;
+pub mod now;
 pub mod order;
 pub mod parameter;
 pub mod scalar;
@@ -25,6 +26,7 @@ pub mod single_row;
 pub mod states;
 #[cfg(test)]
 mod tests;
+pub mod threshold;
 pub mod windows;
 
 use std::sync::Arc;

@@ -13,12 +13,14 @@ use super::map::MapKernel;
 use super::over::OverKernel;
 use super::placement::Placement;
 use super::recursion::RecursionKernel;
+use super::temporal::TemporalKernel;
 use super::top_n::TopNKernel;
 use super::union::UnionKernel;
 use super::unnest::UnnestKernel;
 use super::{Kernel, Output};
 use crate::metrics::{OperatorMetrics, OperatorName};
 use crate::plan::{BatchQuery, JoinKind, Node, Plan};
+use crate::time::CLOCK;
 use crate::{ChangeBatch, Epoch, Error, Result};
 
 /// The operators of one dataflow on one worker. Edges lead from smaller to larger indices; the last operator is the output.
@@ -132,6 +134,7 @@ pub(super) fn kernel(plan: &Plan) -> Result<Option<Box<dyn Kernel>>> {
             None => Box::new(TopNKernel::new(top, top.input.append_only)?),
         },
         Node::Over(over) => Box::new(OverKernel::new(over, plan.schema.clone())?),
+        Node::Temporal(temporal) => Box::new(TemporalKernel::new(temporal, plan.schema.clone())?),
         Node::Scan { .. } | Node::Constant(_) | Node::Recursion(_) | Node::Given(_) | Node::Recompute(_) => return Ok(None),
     }))
 }
@@ -198,6 +201,7 @@ impl Plan {
     /// The operator's name as EXPLAIN and `thalweg.operators` show it.
     pub fn label(&self) -> String {
         match &self.node {
+            Node::Scan { relation: CLOCK, .. } => "Clock".into(),
             Node::Scan { relation, .. } => format!("Scan {relation}"),
             Node::Constant(_) => "Constant".into(),
             Node::Map(map) if map.predicate.is_some() => "Filter".into(),
@@ -209,6 +213,7 @@ impl Plan {
             Node::Join(join) => format!("Join {}", join_name(join.kind)),
             Node::TopN(_) => "TopN".into(),
             Node::Over(_) => "Over".into(),
+            Node::Temporal(_) => "Temporal".into(),
             Node::Recursion(_) => "Recursion".into(),
             Node::Given(0) => "Rows of the round before".into(),
             Node::Given(port) => format!("Input {port} of the recursion"),

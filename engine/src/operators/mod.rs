@@ -28,6 +28,7 @@ pub mod recursion;
 #[cfg(test)]
 pub(crate) mod script;
 pub mod sequential;
+pub mod temporal;
 pub mod timely_driver;
 pub mod timely_recompute;
 pub mod top_n;

@@ -28,6 +28,7 @@ impl Placement {
                 let n_kept = plan.schema.fields().len() - over.windows.len();
                 arrived[0].renamed(|column| (column < n_kept).then_some(column))
             }
+            Node::Temporal(_) => arrived[1].renamed(|column| (column < plan.schema.fields().len()).then_some(column)),
             Node::Join(join) => of_join(join, &arrived),
             Node::Scan { .. } | Node::Constant(_) | Node::Union(_) | Node::Recursion(_) | Node::Given(_) | Node::Recompute(_) => {
                 Self::default()

@@ -100,7 +100,7 @@ pub(crate) fn client_type(data_type: &DataType) -> Option<DataType> {
     }
 }
 
-/// A view is a function of its inputs: nothing random, no clock.
+/// A view is a function of its inputs, and of the clock where [`super::temporal`] knows how: nothing random.
 fn refuse_volatile(plan: &LogicalPlan) -> DataFusionResult<()> {
     plan.apply_with_subqueries(|node| node.apply_expressions(|expression| expression.apply(refuse_volatile_call))).map(drop)
 }
@@ -110,13 +110,6 @@ fn refuse_volatile_call(expression: &Expr) -> DataFusionResult<TreeNodeRecursion
         let name = call.func.name();
         if call.func.inner().downcast_ref::<SystemUdf>().is_some() || is_of_session(name) {
             return Err(external(refused_in_view(&format!("function {name}()"))));
-        }
-        if is_clock(name) {
-            let error = Error::unsupported(
-                format!("{name}() in a materialized view is not supported"),
-                "a view changes only when its inputs do; filter by time when you read it, or store the time in a column",
-            );
-            return Err(external(error));
         }
         if call.func.signature().volatility == Volatility::Volatile {
             let error = Error::unsupported(
@@ -132,10 +125,6 @@ fn refuse_volatile_call(expression: &Expr) -> DataFusionResult<TreeNodeRecursion
 /// What another session would get another value from.
 fn is_of_session(name: &str) -> bool {
     matches!(name, "current_setting" | "set_config" | "pg_backend_pid" | "pg_notify")
-}
-
-fn is_clock(name: &str) -> bool {
-    matches!(name, "now" | "current_timestamp" | "current_date" | "current_time" | "today" | "clock_timestamp" | "statement_timestamp")
 }
 
 /// ORDER BY below LIMIT decides every row; without one, views take the first rows in the order of all columns.

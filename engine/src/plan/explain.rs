@@ -10,7 +10,8 @@ use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr::expressions::Column;
 
 use super::sharing::Operator;
-use super::{AggregateCall, Join, JoinKind, Maintenance, Map, Node, Over, Plan, Reach, SortColumn, TopN};
+use super::{AggregateCall, Join, JoinKind, Maintenance, Map, Node, Over, Plan, Reach, SortColumn, Temporal, TopN};
+use crate::time::CLOCK;
 
 /// The operator tree, two spaces per level; what several operators read is spelled out once. `name_of` gives relations their
 /// names.
@@ -67,6 +68,7 @@ fn maintenance(plan: &Plan) -> &'static str {
 
 fn describe(plan: &Plan, name_of: &dyn Fn(ObjectId) -> String) -> String {
     match &plan.node {
+        Node::Scan { relation: CLOCK, .. } => "Clock".into(),
         Node::Scan { relation, .. } => format!("Scan {} ({})", name_of(*relation), names(&plan.schema, 0..plan.schema.fields().len())),
         Node::Constant(rows) => format!("Constant {} row{}", rows.num_rows(), if rows.num_rows() == 1 { "" } else { "s" }),
         Node::Map(map) => describe_map(map, &plan.schema),
@@ -92,6 +94,7 @@ fn describe(plan: &Plan, name_of: &dyn Fn(ObjectId) -> String) -> String {
             let per = if partition.is_empty() { String::new() } else { format!(" per {partition}") };
             format!("Over {}{per}{order_by}", over.describe)
         }
+        Node::Temporal(temporal) => describe_temporal(temporal),
         Node::Recursion(recursion) => {
             let all = if recursion.is_distinct { "" } else { " all" };
             format!("Recursion union{all} ({})", names(&plan.schema, 0..plan.schema.fields().len()))
@@ -152,6 +155,13 @@ fn describe_top(top: &TopN) -> String {
     format!("TopN {}{partition} order by {}", rows(top), order(&top.input.schema, &top.order))
 }
 
+fn describe_temporal(temporal: &Temporal) -> String {
+    let instant = |column: usize| names(&temporal.input.schema, [column]);
+    let enters = temporal.enters.map(|column| format!("{} <= now", instant(column)));
+    let leaves = temporal.leaves.map(|column| format!("now < {}", instant(column)));
+    format!("Temporal filter where {}", enters.into_iter().chain(leaves).collect::<Vec<_>>().join(" and "))
+}
+
 fn rows(top: &TopN) -> String {
     let last = top.skip.saturating_add(top.fetch);
     match (top.skip, top.fetch) {
@@ -187,6 +197,7 @@ fn state_bound(plan: &Plan) -> Option<String> {
             })
         }
         Node::Over(over) => Some(format!("all input rows; a change reads {}", describe_reach(over))),
+        Node::Temporal(_) => Some("rows that will enter or leave".into()),
         Node::Recursion(recursion) if recursion.is_distinct => Some("the rounds of each row; on one worker".into()),
         Node::Recursion(_) => Some("that of its operators; on one worker".into()),
         Node::Recompute(_) => Some("all input rows".into()),

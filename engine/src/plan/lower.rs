@@ -4,7 +4,7 @@
 //! Guaranteed for each node: the lowered plan has the node's columns, by position and type. A node's expressions can
 //! therefore be bound to its input's logical schema and evaluated over the lowered input.
 //! The rest of the rules: `lower_map` (projection, filter, unnest, constants), `lower_join`, `lower_aggregate`, `lower_top`,
-//! `lower_over`, `lower_recursion`.
+//! `lower_over`, `lower_temporal`, `lower_recursion`.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use arrow::datatypes::{Schema, SchemaRef};
 use datafusion::common::DFSchema;
 use datafusion::execution::session_state::SessionState;
 use datafusion::logical_expr::expr::Alias;
-use datafusion::logical_expr::logical_plan::Distinct;
+use datafusion::logical_expr::logical_plan::{Distinct, Filter};
 use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
 use datafusion::logical_expr::{Expr, LogicalPlan};
 use datafusion::physical_expr::{PhysicalExpr, create_physical_expr};
@@ -21,6 +21,7 @@ use super::lower_map::{map, relabel};
 use super::lower_recursion::{Working, reads_a_round};
 use super::query::relation_source;
 use super::recompute::recompute;
+use super::temporal::has_condition;
 use super::{Aggregate, Node, Plan};
 use crate::error::sqlstate;
 use crate::{Error, Result};
@@ -68,14 +69,14 @@ impl<'a> Lowering<'a> {
         match plan {
             LogicalPlan::TableScan(_) => self.scan(plan).map(Some),
             LogicalPlan::Projection(projection) => self.projection(projection),
-            LogicalPlan::Filter(filter) => match self.numbered_rows(filter)? {
-                Some(top) => Ok(Some(top)),
-                None => self.filter(filter),
-            },
+            LogicalPlan::Filter(filter) => self.any_filter(filter),
             LogicalPlan::SubqueryAlias(alias) => self.lower(&alias.input).map(Some),
             LogicalPlan::Aggregate(aggregate) => self.aggregate(aggregate),
             LogicalPlan::Distinct(Distinct::All(input)) => self.lower(input).map(distinct).map(Some),
-            LogicalPlan::Join(join) => self.join(join),
+            LogicalPlan::Join(join) => match self.temporal_join(join)? {
+                Some(temporal) => Ok(Some(temporal)),
+                None => self.join(join),
+            },
             LogicalPlan::Union(union) => self.union(union),
             LogicalPlan::Sort(sort) => self.sort(sort),
             LogicalPlan::Limit(limit) => self.limit(limit),
@@ -85,6 +86,16 @@ impl<'a> Lowering<'a> {
             LogicalPlan::EmptyRelation(empty) => Ok(Some(self.empty(empty))),
             LogicalPlan::RecursiveQuery(recursion) => self.recursion(plan, recursion),
             _ => Ok(None),
+        }
+    }
+
+    fn any_filter(&self, filter: &Filter) -> Result<Option<Plan>> {
+        if let Some(temporal) = self.temporal_filter(filter)? {
+            return Ok(Some(temporal));
+        }
+        match self.numbered_rows(filter)? {
+            Some(top) => Ok(Some(top)),
+            None => self.filter(filter),
         }
     }
 
@@ -119,8 +130,11 @@ impl<'a> Lowering<'a> {
         Ok(Plan { node: Node::Recompute(query), schema: arrow_schema(plan), append_only: false })
     }
 
-    /// An expression over rows of `schema`; `None` when it has no row-wise form (a subquery left in it).
+    /// An expression over rows of `schema`; `None` when it has no row-wise form (a subquery or a condition on the clock left in it).
     pub(super) fn compile(&self, expression: &Expr, schema: &DFSchema) -> Option<Arc<dyn PhysicalExpr>> {
+        if has_condition(expression) {
+            return None;
+        }
         create_physical_expr(expression, schema, self.state.execution_props(), &PhysicalPlanningContext::default()).ok()
     }
 

@@ -25,6 +25,7 @@ mod lower_join;
 mod lower_map;
 mod lower_over;
 mod lower_recursion;
+mod lower_temporal;
 mod lower_top;
 pub(crate) mod meaning;
 pub mod names;
@@ -49,6 +50,7 @@ pub mod statement;
 mod subquery;
 pub mod system;
 mod system_types;
+mod temporal;
 #[cfg(test)]
 mod tests;
 pub mod windows;
@@ -102,6 +104,8 @@ pub enum Node {
     TopN(TopN),
     /// Window functions over partitions.
     Over(Over),
+    /// Rows between two instants of the clock.
+    Temporal(Box<Temporal>),
     /// `WITH RECURSIVE`.
     Recursion(Box<Recursion>),
     /// In a recursion's step alone: the rows of the round before (0), or an input of the recursion by its port.
@@ -312,6 +316,20 @@ pub enum Running {
     },
 }
 
+/// The rows whose instants enclose the clock: `now() >= enters` and `now() < leaves`, in microseconds since 1970. Output columns: the
+/// input's first ones.
+#[derive(Debug, Clone)]
+pub struct Temporal {
+    /// The one row of the clock.
+    pub clock: Plan,
+    /// The input; the columns it has beyond those of the output hold instants.
+    pub input: Plan,
+    /// Column of the instant from which on a row is there; none is always. A null is never there.
+    pub enters: Option<usize>,
+    /// Column of the instant before which a row is there; none is for ever. A null is never there.
+    pub leaves: Option<usize>,
+}
+
 /// `first UNION [ALL] step`, where the step reads the rows of the round before: those of `first` are of round 0, and what the step
 /// makes of round `n` is of round `n + 1`. With UNION a row is there once, in its first round. Output columns: those of `first`.
 #[derive(Debug, Clone)]
@@ -382,7 +400,9 @@ impl Plan {
             Node::Scan { .. } | Node::Constant(_) | Node::Map(_) | Node::Unnest(_) | Node::Union(_) | Node::Given(_) => {
                 Maintenance::Stateless
             }
-            Node::Aggregate(_) | Node::Join(_) | Node::TopN(_) | Node::Over(_) | Node::Recursion(_) => Maintenance::Incremental,
+            Node::Aggregate(_) | Node::Join(_) | Node::TopN(_) | Node::Over(_) | Node::Temporal(_) | Node::Recursion(_) => {
+                Maintenance::Incremental
+            }
             Node::Recompute(_) => Maintenance::Recompute,
         }
     }
@@ -398,6 +418,7 @@ impl Plan {
             Node::Join(join) => vec![&join.left, &join.right],
             Node::TopN(top) => vec![&top.input],
             Node::Over(over) => vec![&over.input],
+            Node::Temporal(temporal) => vec![&temporal.clock, &temporal.input],
             Node::Recursion(recursion) => std::iter::once(&recursion.first).chain(&recursion.others).collect(),
             Node::Recompute(recompute) => recompute.inputs.iter().collect(),
         }
@@ -417,6 +438,10 @@ impl Plan {
             }
             Node::TopN(top) => vec![&mut top.input],
             Node::Over(over) => vec![&mut over.input],
+            Node::Temporal(temporal) => {
+                let Temporal { clock, input, .. } = &mut **temporal;
+                vec![clock, input]
+            }
             Node::Recursion(recursion) => std::iter::once(&mut recursion.first).chain(&mut recursion.others).collect(),
             Node::Recompute(recompute) => recompute.inputs.iter_mut().collect(),
         }

@@ -31,6 +31,7 @@ use super::relation::{Names, RelationProvider, RelationSource, rename};
 use super::session::Session;
 use super::statement::Parsed;
 use super::system_types::with_system_types;
+use super::temporal::with_conditions;
 use crate::error::sqlstate;
 use crate::functions::settings::session_zone;
 use crate::query_memory::without_files;
@@ -137,8 +138,12 @@ impl<'a> Planner<'a> {
         if let Some(inference) = self.inference {
             inference.observe(&plan).map_err(|error| self.failure(error))?;
         }
+        let maintained = match purpose {
+            Purpose::View => with_conditions(&plan, &state).map_err(|error| self.failure(error))?,
+            Purpose::Read => None,
+        };
         let schema = shown(&super::nullable(&Arc::new(plan.schema().as_arrow().clone())));
-        Ok(PlannedQuery { plan, schema, state, session: self.session.clone(), text: self.text.clone() })
+        Ok(PlannedQuery { plan, maintained, schema, state, session: self.session.clone(), text: self.text.clone() })
     }
 
     pub(crate) fn state(&self) -> SessionState {
@@ -187,6 +192,8 @@ fn distinct_names(schema: &SchemaRef) -> Result<()> {
 #[derive(Clone)]
 pub struct PlannedQuery {
     pub(crate) plan: LogicalPlan,
+    /// The plan of what is kept current, where it is another than what is run once.
+    maintained: Option<LogicalPlan>,
     schema: SchemaRef,
     pub(crate) state: SessionState,
     session: Session,
@@ -229,7 +236,9 @@ impl PlannedQuery {
     /// The operators that keep it current.
     pub fn lower(&self) -> Result<Plan> {
         let optimizer = self.session.view_optimizer();
-        let optimised = optimizer.optimize(self.plan.clone(), &self.state, |_, _| {}).map_err(|error| self.failure(error))?;
+        let optimised = optimizer
+            .optimize(self.maintained.as_ref().unwrap_or(&self.plan).clone(), &self.state, |_, _| {})
+            .map_err(|error| self.failure(error))?;
         Lowering::new(&self.state).view(&optimised, &self.schema)
     }
 

@@ -65,6 +65,7 @@ pub(super) fn recompute(
         inputs.push(lower(child)?);
         placeholder(child, source).map_err(Error::from)
     })?;
+    super::temporal::refuse_conditions(&cut)?;
     let query = BatchPlan {
         inputs: schemas,
         output: super::nullable(&Arc::new(cut.schema().as_arrow().clone())),

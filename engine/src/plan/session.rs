@@ -81,6 +81,7 @@ impl Session {
         crate::functions::scalar::register(&mut base)?;
         crate::functions::windows::register(&mut base)?;
         base.register_udf(Arc::new(crate::functions::modulo::modulo()))?;
+        base.register_udf(Arc::new(crate::functions::now::now()))?;
         base.register_udf(Arc::new(crate::functions::input::text_input()))?;
         base.register_udf(Arc::new(crate::functions::parameter::parameter()))?;
         crate::functions::session::register(&mut base)?;

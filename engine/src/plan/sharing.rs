@@ -43,6 +43,7 @@ fn does_the_same(a: &Plan, b: &Plan) -> bool {
             (Node::Aggregate(a), Node::Aggregate(b)) => same_aggregate(a, b),
             (Node::Join(a), Node::Join(b)) => same_join(a, b),
             (Node::TopN(a), Node::TopN(b)) => same_top(a, b),
+            (Node::Temporal(a), Node::Temporal(b)) => (a.enters, a.leaves) == (b.enters, b.leaves),
             (Node::Recursion(a), Node::Recursion(b)) => same_recursion(a, b),
             (Node::Given(port), Node::Given(other)) => port == other,
             _ => false,

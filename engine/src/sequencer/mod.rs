@@ -9,19 +9,24 @@
 //! - [`pending`] is what the next epoch will hold, and who waits for it.
 //! - [`reader`] threads bring source batches; [`log_thread`] makes epochs durable.
 //! - [`intake`] gives rows the time at which they were taken in.
+//! - `epoch_clock` gives epochs their `now`, and makes some for views that go by it.
+//! - `recovery` replays the log at start.
 //! - [`relation`] makes what workers need of an object of the catalog.
 
+mod epoch_clock;
 pub mod intake;
 pub mod log_thread;
 mod pending;
 pub mod reader;
+mod recovery;
 pub mod relation;
 mod shard;
 pub mod table;
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, RwLock};
+use std::time::Duration;
 
 use arrow::array::RecordBatch;
 use catalog::{Change, ObjectId, Snapshot};
@@ -35,9 +40,10 @@ use crate::log::{Effect, EpochRecord, Log, Replay, SourceSpan};
 use crate::metrics::Registry;
 use crate::published::Publications;
 use crate::source::SourceSpec;
-use crate::time::ReadClock;
+use crate::time::{CLOCK, ReadClock};
 use crate::worker::{CommandSender, Report};
 use crate::{ChangeBatch, Epoch, Error, Result};
+use epoch_clock::{EpochClock, reads_clock};
 use intake::IntakeTimes;
 use log_thread::LogThread;
 use pending::{Ack, Pending, answer};
@@ -123,6 +129,8 @@ pub struct Start {
     pub workers: CommandSender,
     /// Read once per epoch.
     pub wall_clock: Arc<Clock>,
+    /// See [`crate::config::Config::clock_interval_ms`].
+    pub clock_interval_ms: u64,
     /// See [`crate::config::Config::max_epoch_rows`].
     pub max_epoch_rows: usize,
     /// What others see.
@@ -156,7 +164,7 @@ pub fn start(start: Start, sender: Sender<Request>, requests: Receiver<Request>)
 
 struct Sequencer {
     workers: CommandSender,
-    wall_clock: Arc<Clock>,
+    clock: EpochClock,
     max_epoch_rows: usize,
     shared: Shared,
     snapshot: Arc<Snapshot>,
@@ -197,11 +205,12 @@ struct Relation {
 impl Sequencer {
     fn run(mut self, requests: &Receiver<Request>) {
         let mut shutdown = None;
-        while let Ok(request) = requests.recv() {
-            for request in std::iter::once(request).chain(requests.try_iter().take(1024)) {
+        while let Ok(first) = self.wait(requests) {
+            for request in first.into_iter().chain(requests.try_iter().take(1024)) {
                 match request {
                     Request::Shutdown(reply) => {
                         self.readers.clear();
+                        self.clock.stop();
                         shutdown = Some(reply);
                     }
                     request => self.take(request),
@@ -218,6 +227,22 @@ impl Sequencer {
             // Whoever asked may not wait for the answer.
             let _ = reply.send(());
         }
+    }
+
+    /// The next request, or none when an epoch is due before there is one; an error when nobody can ask any more.
+    fn wait(&self, requests: &Receiver<Request>) -> Result<Option<Request>, RecvTimeoutError> {
+        match self.clock.due_in().filter(|_| self.is_idle()) {
+            None => requests.recv().map(Some).map_err(|_| RecvTimeoutError::Disconnected),
+            Some(due) => match requests.recv_timeout(due) {
+                Err(RecvTimeoutError::Timeout) => Ok(None),
+                received => received.map(Some),
+            },
+        }
+    }
+
+    /// Nothing waits for an epoch, and all of them are done: what changes that is a request.
+    fn is_idle(&self) -> bool {
+        self.pending.is_empty() && self.logged == self.sealed && self.n_in_flight() == 0 && self.log_failure.is_none()
     }
 
     fn take(&mut self, request: Request) {
@@ -260,7 +285,7 @@ impl Sequencer {
             // What came since the last epoch was refused.
             self.pending.now_us = None;
         }
-        *self.pending.now_us.get_or_insert_with(|| self.wall_clock.now_us())
+        *self.pending.now_us.get_or_insert_with(|| self.clock.next_us())
     }
 
     fn apply_one(&mut self, id: ObjectId, write: &Write, now_us: i64) -> Result<Applied> {
@@ -348,7 +373,14 @@ impl Sequencer {
         if define.version != self.snapshot.version {
             return answer(reply, Ok(false));
         }
-        if !self.pending.is_empty() {
+        let goes_by_clock = define.create.iter().any(reads_clock);
+        if let Some(error) = self.log_failure.as_ref().filter(|_| goes_by_clock) {
+            return answer(reply, Err(error.clone()));
+        }
+        if goes_by_clock {
+            self.clock.await_reader();
+        }
+        if goes_by_clock || !self.pending.is_empty() {
             self.seal();
         }
         if let Some(change) = define.change {
@@ -378,6 +410,7 @@ impl Sequencer {
         if drop.is_empty() {
             return;
         }
+        self.clock.dropped(drop);
         for relation in drop {
             self.relations.remove(relation);
             self.shared.metrics.remove(*relation);
@@ -396,6 +429,7 @@ impl Sequencer {
     }
 
     fn create(&mut self, new: NewRelation, as_of: Epoch) -> Result<()> {
+        self.clock.created(&new);
         let reads = new.reads.clone();
         let position = new.source.as_ref().map(|_| String::new());
         if let Some(stored) = new.stored {
@@ -468,7 +502,7 @@ impl Sequencer {
         let sender = self.sender.clone();
         // The sequencer ends before its readers only at shutdown, when nobody takes their rows.
         let deliver = move |event| drop(sender.send(Request::Source(index, event)));
-        let reader = Reader::start(source, outputs, self.max_epoch_rows, Arc::clone(&self.wall_clock), deliver)?;
+        let reader = Reader::start(source, outputs, self.max_epoch_rows, Arc::clone(self.clock.wall()), deliver)?;
         self.readers.insert(index, reader);
         Ok(())
     }
@@ -477,7 +511,8 @@ impl Sequencer {
         match result {
             Ok(epoch) => {
                 self.logged = epoch;
-                self.shared.clock.record(epoch);
+                let now_us = self.clock.recorded(epoch);
+                self.shared.clock.record(epoch, now_us);
                 let compaction_bound = self.shared.clock.compaction_bound();
                 self.workers.send_all(|_| Command::Recorded { epoch, compaction_bound });
                 self.release();
@@ -509,15 +544,24 @@ impl Sequencer {
         }
     }
 
-    /// An epoch is sealed when there is something in it, the log is free to take it (group commit) and few are in flight.
+    /// Epochs that some worker or the log has not finished.
+    fn n_in_flight(&self) -> u64 {
+        self.sealed - self.through.iter().copied().min().unwrap_or(self.sealed).min(self.logged)
+    }
+
+    /// An epoch is sealed when there is something in it, the log is free to take it (group commit) and few are in flight; or when
+    /// nothing has moved the clock for long.
     fn seal_if_due(&mut self) {
         if let Some(error) = self.log_failure.clone() {
             std::mem::take(&mut self.pending).acks.into_iter().for_each(|ack| ack.fail(&error));
             return;
         }
-        let done = self.through.iter().copied().min().unwrap_or(self.sealed).min(self.logged);
         let is_log_free = self.logged == self.sealed || self.pending.acks.is_empty();
-        if !self.pending.is_empty() && is_log_free && self.sealed - done < MAX_EPOCHS_IN_FLIGHT {
+        let is_due = match self.pending.is_empty() {
+            true => self.is_idle() && self.clock.due_in() == Some(Duration::ZERO),
+            false => is_log_free,
+        };
+        if is_due && self.n_in_flight() < MAX_EPOCHS_IN_FLIGHT {
             self.seal();
         }
     }
@@ -529,7 +573,7 @@ impl Sequencer {
         let parts = if self.max_epoch_rows == 1 { pending.by_row() } else { vec![(pending.effects, pending.brought, pending.spans)] };
         for (effects, brought, spans) in parts {
             self.sealed += 1;
-            self.send_epoch(self.sealed, &effects, &brought);
+            self.send_epoch(self.sealed, now_us, &effects, &brought);
             records.push(EpochRecord { epoch: self.sealed, now_us, catalog_version: self.snapshot.version, spans, effects });
         }
         let sealed = self.sealed;
@@ -538,7 +582,7 @@ impl Sequencer {
     }
 
     /// Sends each worker its rows of an epoch.
-    fn send_epoch(&self, epoch: Epoch, effects: &[Effect], brought: &[(ObjectId, RecordBatch)]) {
+    fn send_epoch(&mut self, epoch: Epoch, now_us: i64, effects: &[Effect], brought: &[(ObjectId, RecordBatch)]) {
         let n_workers = self.workers.n_workers();
         let mut inputs: Vec<Vec<(ObjectId, ChangeBatch)>> = vec![Vec::new(); n_workers];
         let brought = brought.iter().map(|(relation, rows)| (*relation, ChangeBatch::inserts(rows.clone())));
@@ -554,92 +598,14 @@ impl Sequencer {
                 inputs[worker].extend(part.map(|part| (id, part)));
             }
         }
+        if let Some(changes) = self.clock.seal(epoch, now_us) {
+            touched.push(CLOCK);
+            inputs.iter_mut().for_each(|of_worker| of_worker.push((CLOCK, changes.clone())));
+        }
         let touched: Arc<[ObjectId]> = touched.into();
         self.workers.send_all(|worker| {
             Command::Epoch(EpochInputs { epoch, changes: std::mem::take(&mut inputs[worker]), touched: Arc::clone(&touched) })
         });
-    }
-
-    /// Replays the log: the same epochs, with the relations that were there at each.
-    fn recover(start: Start, sender: Sender<Request>, requests: &Receiver<Request>) -> Result<Self> {
-        let snapshot = Arc::clone(&start.shared.catalog.read().expect("no one panics while holding it"));
-        let n_workers = start.workers.n_workers();
-        let mut sequencer = Self {
-            workers: start.workers,
-            wall_clock: start.wall_clock,
-            max_epoch_rows: start.max_epoch_rows,
-            shared: start.shared,
-            snapshot,
-            catalog_log: start.catalog_log,
-            runtime: start.runtime,
-            log: None,
-            sender,
-            relations: HashMap::new(),
-            readers: BTreeMap::new(),
-            next_reader: 0,
-            sealed: 0,
-            logged: 0,
-            through: vec![0; n_workers],
-            log_failure: None,
-            pending: Pending::default(),
-            waiting: VecDeque::new(),
-        };
-        let mut relations = VecDeque::from(start.relations);
-        for record in start.replay {
-            let record = record?;
-            while relations.front().is_some_and(|relation| relation.since < record.epoch) {
-                let relation = relations.pop_front().expect("there is a first one");
-                let since = relation.since;
-                sequencer.create(relation, since)?;
-            }
-            sequencer.replay(record)?;
-            sequencer.wait_for_workers(requests);
-        }
-        for relation in relations {
-            let since = relation.since.max(sequencer.sealed);
-            sequencer.create(relation, since)?;
-        }
-        sequencer.logged = sequencer.sealed;
-        sequencer.shared.clock.record(sequencer.sealed);
-        let (epoch, sender) = (sequencer.sealed, sequencer.sender.clone());
-        sequencer.workers.send_all(|_| Command::Recorded { epoch, compaction_bound: epoch });
-        // The sequencer ends before the log only at shutdown, when all that was asked for is on disk.
-        sequencer.log = Some(LogThread::start(start.log, move |result| drop(sender.send(Request::Logged(result))))?);
-        let all: Vec<ObjectId> = sequencer.relations.keys().copied().collect();
-        let read: Vec<ObjectId> = sequencer.snapshot.objects.values().flat_map(|object| object.depends_on.clone()).collect();
-        sequencer.start_sources(&all, &read)?;
-        Ok(sequencer)
-    }
-
-    fn replay(&mut self, record: EpochRecord) -> Result<()> {
-        let mut brought = Vec::new();
-        for span in &record.spans {
-            let Some(relation) = self.relations.get_mut(&span.relation) else { continue };
-            let Some(spec) = relation.source.clone() else { continue };
-            relation.position = Some(span.to.clone());
-            let mut batch = spec.open(&[spec.output_of()])?.replay(&span.from, &span.to)?;
-            let rows = std::mem::take(&mut batch.outputs[spec.output_of()]);
-            brought.extend(self.with_intake_times(span.relation, rows, record.now_us)?);
-        }
-        for effect in &record.effects {
-            if let Some(table) = self.relations.get_mut(&effect.relation).and_then(|relation| relation.table.as_mut()) {
-                table.replay(&effect.changes)?;
-            }
-        }
-        self.sealed = record.epoch;
-        self.send_epoch(record.epoch, &record.effects, &brought);
-        Ok(())
-    }
-
-    /// Keeps a replay from running far ahead of the workers.
-    fn wait_for_workers(&mut self, requests: &Receiver<Request>) {
-        while self.sealed - self.through.iter().copied().min().unwrap_or(self.sealed) > MAX_EPOCHS_IN_FLIGHT {
-            match requests.recv() {
-                Ok(request @ Request::Report(_)) => self.take(request),
-                Ok(_) => {}
-                Err(_) => return,
-            }
-        }
     }
 }
 

@@ -9,6 +9,7 @@ use arrow::datatypes::{Schema, SchemaRef};
 use catalog::{Definition, Object, ObjectId, Snapshot};
 use datafusion::datasource::{MemTable, TableProvider};
 use datafusion::sql::sqlparser::ast;
+use engine::clock::Clock;
 use engine::decode::column::ColumnBuffer;
 use engine::plan::inline::{SqlFunction, inline_functions};
 use engine::plan::parse::parse_query;
@@ -55,7 +56,7 @@ impl Batch {
         let names = Names { catalog, queries, inputs };
         let object = catalog.get(view).ok_or("the view is not in the catalog")?;
         let query = names.query(queries[&view]).map_err(told)?;
-        let planned = Planner::new(&self.session, &names, 0).view(&query, &column_names(object)).map_err(told)?;
+        let planned = Planner::new(&self.session, &names, Clock::System.now_us()).view(&query, &column_names(object)).map_err(told)?;
         let batches: Vec<RecordBatch> =
             planned.execute(inputs).await.map_err(told)?.try_collect().await.map_err(|error| error.to_string())?;
         let mut rows = Rows::new();

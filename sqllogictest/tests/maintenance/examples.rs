@@ -189,7 +189,14 @@ pub const EXAMPLES: &[(&str, &[Example])] = &[
         ],
     ),
     (
-        "`now()`, `random()` and other volatile functions",
+        "conditions on the clock, `ts > now() - INTERVAL '1 hour'`; [below](#bounds-of-time)",
+        &[
+            query("SELECT id FROM t WHERE at + INTERVAL '40000 days' > now() - INTERVAL '1 hour'"),
+            query("SELECT id FROM t WHERE at + INTERVAL '40000 days' <= now()"),
+        ],
+    ),
+    (
+        "`now()` elsewhere, `random()` and other volatile functions",
         &[query("SELECT id, now() AS n FROM t"), query("SELECT id FROM t WHERE random() < 0.5")],
     ),
     (

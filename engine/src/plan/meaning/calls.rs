@@ -1,7 +1,8 @@
 //! Operators and calls that DataFusion's planner reads otherwise, as calls of the functions Postgres has for them.
 
 use datafusion::sql::sqlparser::ast::{
-    Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgOperator, FunctionArguments, UnaryOperator, Value, ValueWithSpan,
+    CastKind, DataType, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgOperator, FunctionArguments, TimezoneInfo, UnaryOperator,
+    Value, ValueWithSpan,
 };
 
 use super::{call, is_named, plain_arguments, take};
@@ -60,6 +61,10 @@ pub(super) fn rewrite_call(expr: &mut Expr) {
         if let Some(arguments) = interval_parts(function) {
             *expr = call("make_interval_of", arguments);
         }
+    } else if is_named(function, "localtimestamp") && plain_arguments(function).is_some_and(|arguments| arguments.is_empty()) {
+        // without a precision: microseconds
+        let data_type = DataType::Timestamp(None, TimezoneInfo::None);
+        *expr = Expr::Cast { kind: CastKind::Cast, expr: Box::new(call("now", [])), data_type, array: false, format: None };
     }
 }
 

@@ -124,7 +124,7 @@ impl Fixture {
 
     /// The operators of a view, after comparing what they compute with the batch run.
     pub fn operators(&self, sql: &str) -> String {
-        let planned = self.planner().with_text(sql).view(&query(sql), &[]).expect("the query plans");
+        let planned = self.planner().with_text(sql).view(&query(sql), &[]).unwrap_or_else(|error| panic!("{sql} does not plan: {error:?}"));
         let plan = planned.lower().unwrap_or_else(|error| panic!("{sql} does not lower: {error:?}"));
         assert_eq!(&plan.schema, planned.schema(), "a lowered plan has its query's schema");
         let expected = sorted(self.run(&planned).expect("the query runs"));

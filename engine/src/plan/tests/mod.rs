@@ -7,4 +7,5 @@ mod fixture;
 mod lowering;
 mod nexmark;
 mod reference;
+mod temporal;
 mod writes;

@@ -5,13 +5,14 @@ use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Int64Array, RecordBatch, RecordBatchOptions, UInt32Array, UInt64Array};
 use arrow::compute::{SortColumn as ArrowSort, SortOptions, concat_batches, filter_record_batch, lexsort_to_indices, take};
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{Int64Type, SchemaRef};
 use arrow_row::{OwnedRow, RowConverter, SortField};
 use datafusion::common::ScalarValue;
 
-use super::fixture::{Fixture, block_on};
+use super::fixture::{Fixture, NOW, block_on};
 use crate::plan::{
-    Aggregate, AggregateCall, Join, JoinKind, Map, Node, Over, Plan, Recursion, SortColumn, TopN, Unnest, UnnestColumn, with_round,
+    Aggregate, AggregateCall, Join, JoinKind, Map, Node, Over, Plan, Recursion, SortColumn, Temporal, TopN, Unnest, UnnestColumn,
+    with_round,
 };
 
 /// All rows of `plan` over the fixture's relations.
@@ -40,6 +41,7 @@ fn evaluate_over(plan: &Plan, fixture: &Fixture, given: &[RecordBatch]) -> Recor
         Node::Join(node) => join(node, &input(&node.left), &input(&node.right), &plan.schema),
         Node::TopN(node) => top(node, &input(&node.input), &plan.schema),
         Node::Over(node) => over(node, &input(&node.input), &plan.schema),
+        Node::Temporal(node) => temporal(node, input(&node.input), &plan.schema),
         Node::Recursion(node) => recursion(node, fixture, &plan.schema),
         Node::Given(port) => build(&plan.schema, given[*port].columns().to_vec(), given[*port].num_rows()),
         Node::Recompute(node) => {
@@ -53,6 +55,17 @@ fn evaluate_over(plan: &Plan, fixture: &Fixture, given: &[RecordBatch]) -> Recor
 fn build(schema: &SchemaRef, columns: Vec<ArrayRef>, n_rows: usize) -> RecordBatch {
     let options = RecordBatchOptions::new().with_row_count(Some(n_rows));
     RecordBatch::try_new_with_options(Arc::clone(schema), columns, &options).expect("an operator's columns have its schema")
+}
+
+/// The clock shows the fixture's time.
+fn temporal(node: &Temporal, rows: RecordBatch, schema: &SchemaRef) -> RecordBatch {
+    let holds = |column: Option<usize>, row: usize, holds: fn(i64) -> bool| {
+        column.map(|column| rows.column(column).as_primitive::<Int64Type>()).is_none_or(|at| at.is_valid(row) && holds(at.value(row)))
+    };
+    let is_there = |row| Some(holds(node.enters, row, |at| at <= NOW) && holds(node.leaves, row, |at| NOW < at));
+    let is_there: BooleanArray = (0..rows.num_rows()).map(is_there).collect();
+    let there = filter_record_batch(&rows, &is_there).expect("as many flags as rows");
+    build(schema, there.columns()[..schema.fields().len()].to_vec(), there.num_rows())
 }
 
 /// Round after round, until one has no new rows.
