@@ -60,7 +60,8 @@ impl Lowering<'_> {
         for _ in 1..depth {
             let Some(of_elements) = with_elements(&input.schema, &lists) else { return Ok(None) };
             let output = 0..input.schema.fields().len();
-            let output = output.map(|column| if lists.contains(&column) { UnnestColumn::Element(column) } else { UnnestColumn::Kept(column) });
+            let output =
+                output.map(|column| if lists.contains(&column) { UnnestColumn::Element(column) } else { UnnestColumn::Kept(column) });
             input = unnested(input, &lists, output.collect(), preserve_nulls, of_elements);
         }
         Ok(Some(unnested(input, &lists, output, preserve_nulls, schema)))

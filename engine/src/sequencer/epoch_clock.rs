@@ -117,7 +117,7 @@ pub fn clock_relation(n_workers: usize) -> Vec<Create> {
         relation: CLOCK,
         schema: clock_schema(),
         append_only: false,
-        keep: Keep::Trace,
+        keep: Keep::Trace(vec![0]),
         metrics: Arc::<RelationMetrics>::default(),
         published,
         as_of: 0,
