@@ -323,6 +323,9 @@ async fn conditions_on_the_clock_go_below_joins() {
     }
     let plan =
         db.run("EXPLAIN CREATE MATERIALIZED VIEW v AS SELECT k FROM t WHERE f > now() - INTERVAL '1 hour' AND f <= now() AND k > 1").await;
-    assert!(plan.contains("now < leaves_at(CAST(f AS Timestamp(µs, \"UTC\"))) [incremental] state: rows that will enter or leave"), "{plan}");
+    assert!(
+        plan.contains("now < leaves_at(CAST(f AS Timestamp(µs, \"UTC\"))) [incremental] state: rows that will enter or leave"),
+        "{plan}"
+    );
     db.0.shutdown().await.expect("it stops");
 }

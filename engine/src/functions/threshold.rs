@@ -145,7 +145,7 @@ fn micros(values: &ArrayRef) -> Result<Int64Array> {
         DataType::Timestamp(TimeUnit::Microsecond, _) => {
             Ok(values.as_primitive::<TimestampMicrosecondType>().reinterpret_cast::<arrow::datatypes::Int64Type>())
         }
-        DataType::Date32 => Ok(values.as_primitive::<Date32Type>().unary(|days| i64::from(days) * DAY_US)),
+        DataType::Date32 => Ok(values.as_primitive::<Date32Type>().unary(|days| i64::from(days).saturating_mul(DAY_US))),
         other => Err(DataFusionError::Internal(format!("{other} is no time"))),
     }
 }
@@ -178,6 +178,13 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn a_date_is_its_midnight_as_far_as_there_are_times() {
+        let dates: ArrayRef = Arc::new(arrow::array::Date32Array::from(vec![Some(1), Some(-1), None, Some(i32::MAX), Some(i32::MIN)]));
+        let expected = [Some(DAY_US), Some(-DAY_US), None, Some(i64::MAX), Some(i64::MIN)];
+        assert_eq!(micros(&dates).expect("dates are times"), Int64Array::from(expected.to_vec()));
     }
 
     #[test]
