@@ -42,7 +42,7 @@ pub struct Statement {
 
 /// Views of a script, and changes after them.
 pub(super) const N_VIEWS: usize = 6;
-const N_CHANGES: usize = 14;
+const N_CHANGES: usize = 20;
 
 /// Queries made in the search of one that has a certain construct, at most.
 const MAX_TRIES: usize = 2_000;
