@@ -4,13 +4,13 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use catalog::ObjectId;
 
-use crate::ChangeBatch;
 use crate::operators::StateSize;
 use crate::plan::Maintenance;
+use crate::{ChangeBatch, Error};
 
 /// Counters of one operator on one worker.
 #[derive(Debug, Default)]
@@ -95,6 +95,8 @@ pub struct RelationMetrics {
     pub n_rows: AtomicU64,
     /// Bytes kept for readers.
     pub n_bytes: AtomicU64,
+    /// Why it does not get further; known here before any reader is told.
+    pub failure: OnceLock<Error>,
 }
 
 /// The counters of one relation: its own by worker, and its operators' by operator and worker.
@@ -130,6 +132,11 @@ impl RelationEntry {
     /// The least frontier over workers.
     pub fn frontier(&self) -> u64 {
         self.relation.iter().map(|relation| relation.frontier.load(Relaxed)).min().unwrap_or(0)
+    }
+
+    /// Why it does not get further, where it has failed.
+    pub fn failure(&self) -> Option<Error> {
+        self.relation.iter().find_map(|relation| relation.failure.get().cloned())
     }
 
     /// Rows and bytes kept for readers, over all workers.

@@ -65,6 +65,8 @@ impl Port {
 
     /// The relation will not get further: readers are told why.
     pub fn fail(&mut self, error: Error) {
+        // The first failure is the one that counts.
+        let _ = self.metrics.failure.set(error.clone());
         for read in self.reads.drain(..) {
             // The reader may have gone; then nobody wants to know.
             let _ = read.reply.send(Err(error.clone()));

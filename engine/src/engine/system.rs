@@ -46,7 +46,7 @@ pub(super) fn jobs(core: &Core) -> RecordBatch {
             Definition::Sink { .. } => ("sink", entry.operator_counts().last().map_or(0, |counts| counts.n_rows_out)),
             _ => continue,
         };
-        let error = core.failure(object.id);
+        let error = core.failure(object.id).or_else(|| entry.failure());
         table.text(object.name.clone());
         table.text(kind.into());
         table.text(state(core, object, entry, error.is_some()).into());
