@@ -25,7 +25,26 @@ pub(super) use literals::read_as;
 pub(super) fn for_planner<N: VisitMut>(mut node: N) -> N {
     let flow = VisitMut::visit(&mut node, &mut Meaning);
     assert!(flow.is_continue(), "the rewrite stops nowhere");
+    let flow = VisitMut::visit(&mut node, &mut Arrays);
+    assert!(flow.is_continue(), "the rewrite stops nowhere");
     node
+}
+
+/// `ARRAY[a, b]` is a call: in the elements of an array literal the planner does not know the columns of queries outside. It comes
+/// after all that looks for arrays.
+struct Arrays;
+
+impl VisitorMut for Arrays {
+    type Break = std::convert::Infallible;
+
+    fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<Self::Break> {
+        if let Expr::Array(array) = expr
+            && !array.elem.is_empty()
+        {
+            *expr = call("make_array", std::mem::take(&mut array.elem));
+        }
+        ControlFlow::Continue(())
+    }
 }
 
 struct Meaning;
