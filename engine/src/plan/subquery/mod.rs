@@ -133,13 +133,20 @@ impl Unnesting {
         let replaced = expression.transform_down(|node| {
             let is_top = place == Place::Condition;
             let replaced = match node {
-                Expr::ScalarSubquery(subquery) => {
-                    let subquery = self.inner(subquery)?;
-                    match simple::scalar(&subquery, outer.base(), place) {
-                        true => Expr::ScalarSubquery(self.named_apart(subquery)?),
-                        false => self.scalar(&subquery, outer)?,
+                Expr::ScalarSubquery(asked) => match outer.value_of(&asked) {
+                    Some(value) => value,
+                    None => {
+                        let subquery = self.inner(asked.clone())?;
+                        match simple::scalar(&subquery, outer.base(), place) {
+                            true => Expr::ScalarSubquery(self.named_apart(subquery)?),
+                            false => {
+                                let value = self.scalar(&subquery, outer)?;
+                                outer.keep_value(asked, &value)?;
+                                value
+                            }
+                        }
                     }
-                }
+                },
                 Expr::Exists(Exists { subquery, negated }) => {
                     let subquery = self.inner(subquery)?;
                     match is_top && simple::exists(&subquery, outer.base()) {

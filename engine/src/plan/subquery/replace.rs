@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::common::{Column, Result, ScalarValue, TableReference};
 use datafusion::functions_aggregate::expr_fn::{count, first_value};
 use datafusion::logical_expr::logical_plan::{Aggregate, Filter, Join, Subquery, SubqueryAlias};
@@ -19,11 +20,32 @@ pub(super) struct Outer {
     base: LogicalPlan,
     /// With the joins.
     pub(super) plan: LogicalPlan,
+    /// Scalar subqueries, and what stands for each: equal ones are joined once and stay one expression. (A sort key of an aggregate
+    /// with DISTINCT must be its argument.)
+    values: Vec<(Subquery, Expr)>,
 }
 
 impl Outer {
     pub(super) fn new(plan: LogicalPlan) -> Self {
-        Self { base: plan.clone(), plan }
+        Self { base: plan.clone(), plan, values: Vec::new() }
+    }
+
+    /// What stands for an equal subquery.
+    pub(super) fn value_of(&self, subquery: &Subquery) -> Option<Expr> {
+        self.values.iter().find(|(known, _)| known == subquery).map(|(_, value)| value.clone())
+    }
+
+    /// Notes what stands for a subquery, unless each of its runs may give another value.
+    pub(super) fn keep_value(&mut self, subquery: Subquery, value: &Expr) -> Result<()> {
+        let mut is_volatile = false;
+        subquery.subquery.apply_with_subqueries(|node| {
+            is_volatile |= node.expressions().iter().any(Expr::is_volatile);
+            Ok(TreeNodeRecursion::Continue)
+        })?;
+        if !is_volatile {
+            self.values.push((subquery, value.clone()));
+        }
+        Ok(())
     }
 
     /// The query's own columns.
