@@ -7,8 +7,9 @@
 //! ```
 //!
 //! and `*` becomes `coalesce(a.k, b.k) AS k, a.* EXCEPT (k), b.* EXCEPT (k)`. All USING of a chain with a FULL or RIGHT JOIN are
-//! written out; elsewhere only `*` is. The columns are not known here: refused are NATURAL FULL and RIGHT JOIN, and a shared
-//! column of which it is not plain which relation on the left has it. Without such a join, `*` is then left in DataFusion's order.
+//! written out; elsewhere only `*` is, and bare names get the relation that has them. The columns are not known here: refused are
+//! NATURAL FULL and RIGHT JOIN, and a shared column of which it is not plain which relation on the left has it. Without such a
+//! join, `*` is then left in DataFusion's order, and a bare name bare.
 
 use datafusion::sql::sqlparser::ast::{
     BinaryOperator, ExcludeSelectItem, Expr, GroupByExpr, Ident, Join, JoinConstraint, JoinOperator, ObjectName, OrderByKind, Query,
@@ -24,8 +25,9 @@ pub(super) fn rewrite_query(query: &mut Query) -> Result<(), Refusal> {
     let shared = rewrite_select(select)?;
     if let Some(OrderByKind::Expressions(sorts)) = query.order_by.as_mut().map(|order| &mut order.kind) {
         for sort in sorts {
-            let is_output = matches!(&sort.expr, Expr::Identifier(name) if select.projection.iter().any(|item| is_named(item, name)));
-            if !is_output {
+            let item = |name: &Ident| select.projection.iter().find(|item| is_named(item, name));
+            let is_other = matches!(&sort.expr, Expr::Identifier(name) if item(name).is_some_and(|item| !shared.is_left(name, item)));
+            if !is_other {
                 shared.put_into(&mut sort.expr);
             }
         }
@@ -44,42 +46,31 @@ fn is_named(item: &SelectItem, name: &Ident) -> bool {
 
 /// Rewrites one SELECT; what its shared columns now are.
 pub(super) fn rewrite_select(select: &mut Select) -> Result<Shared, Refusal> {
-    let mut shared = Shared::default();
     if !select.from.iter().any(keeps_the_right) {
         order_wildcards(select);
+        let shared = of_the_left(&select.from);
+        shared.put_into_all(select, &[]);
         return Ok(shared);
     }
-    let mut everything = Vec::new();
+    let (mut shared, mut everything) = (Shared::default(), Vec::new());
     for from in &mut select.from {
         let is_rewritten = keeps_the_right(from);
         everything.extend(write_out(from, is_rewritten, &mut shared)?);
     }
-    let mut items = Vec::with_capacity(select.projection.len());
-    for item in std::mem::take(&mut select.projection) {
-        match item {
-            SelectItem::Wildcard(options) if options.opt_exclude.is_none() && options.opt_except.is_none() => {
-                items.extend(everything.iter().cloned());
-            }
-            SelectItem::UnnamedExpr(Expr::Identifier(name)) => items.push(match shared.of(&name) {
-                Some(expr) => SelectItem::ExprWithAlias { expr, alias: name },
-                None => SelectItem::UnnamedExpr(Expr::Identifier(name)),
-            }),
-            mut item => {
-                if let SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. } = &mut item {
-                    shared.put_into(expr);
-                }
-                items.push(item);
-            }
-        }
-    }
-    select.projection = items;
-    for expr in select.selection.iter_mut().chain(&mut select.having) {
-        shared.put_into(expr);
-    }
-    if let GroupByExpr::Expressions(groups, _) = &mut select.group_by {
-        groups.iter_mut().for_each(|group| shared.put_into(group));
-    }
+    shared.put_into_all(select, &everything);
     Ok(shared)
+}
+
+/// The shared columns where no join keeps rows of its right side: they are the left's. Bare ones the planner takes for columns of
+/// the query around this one, where that has columns of such names. One of which it is not plain who has it stays bare.
+fn of_the_left(from: &[TableWithJoins]) -> Shared {
+    let mut shared = Shared::default();
+    if let [TableWithJoins { relation, joins }] = from
+        && let (Ok(left), Some(Ok(Some((_, columns))))) = (name_of(relation), joins.first().map(using))
+    {
+        shared.columns = columns.into_iter().map(|name| (name.clone(), of_relation(&left, &name))).collect();
+    }
+    shared
 }
 
 /// `*` with the shared columns first, where they are all plain; the joins stay as they are.
@@ -121,6 +112,43 @@ pub(super) struct Shared {
 impl Shared {
     fn of(&self, name: &Ident) -> Option<Expr> {
         self.columns.iter().find(|(shared, _)| same(shared, name)).map(|(_, expr)| expr.clone())
+    }
+
+    /// Whether an item of a select list is the shared column of this name, and that one the left's.
+    fn is_left(&self, name: &Ident, item: &SelectItem) -> bool {
+        let SelectItem::ExprWithAlias { expr: expr @ Expr::CompoundIdentifier(_), .. } = item else { return false };
+        self.of(name).is_some_and(|shared| shared == *expr)
+    }
+
+    /// The same in all parts of a SELECT; `everything` is what `*` stands for, if something else.
+    fn put_into_all(&self, select: &mut Select, everything: &[SelectItem]) {
+        let mut items = Vec::with_capacity(select.projection.len());
+        for item in std::mem::take(&mut select.projection) {
+            match item {
+                SelectItem::Wildcard(options)
+                    if !everything.is_empty() && options.opt_exclude.is_none() && options.opt_except.is_none() =>
+                {
+                    items.extend(everything.iter().cloned());
+                }
+                SelectItem::UnnamedExpr(Expr::Identifier(name)) => items.push(match self.of(&name) {
+                    Some(expr) => SelectItem::ExprWithAlias { expr, alias: name },
+                    None => SelectItem::UnnamedExpr(Expr::Identifier(name)),
+                }),
+                mut item => {
+                    if let SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. } = &mut item {
+                        self.put_into(expr);
+                    }
+                    items.push(item);
+                }
+            }
+        }
+        select.projection = items;
+        for expr in select.selection.iter_mut().chain(&mut select.having) {
+            self.put_into(expr);
+        }
+        if let GroupByExpr::Expressions(groups, _) = &mut select.group_by {
+            groups.iter_mut().for_each(|group| self.put_into(group));
+        }
     }
 
     /// Puts what a shared column is in place of its bare name; names in a subquery may be its own and are left.
