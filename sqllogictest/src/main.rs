@@ -48,6 +48,9 @@ struct FuzzCommandLine {
     /// How many scripts at most
     #[arg(long, default_value_t = u64::MAX)]
     scripts: u64,
+    /// Seconds that a script may take in all ways before it is cut short
+    #[arg(long, default_value_t = 120)]
+    script_seconds: u64,
     /// Write the scripts and their answers into this folder, for check_with_postgres.py
     #[arg(long)]
     write: Option<PathBuf>,
@@ -120,15 +123,17 @@ fn fuzz(line: FuzzCommandLine) -> ExitCode {
     let seed = line.seed.unwrap_or_else(|| u64::from(rand::random::<u32>()));
     println!("fuzz: seed {seed}");
     let time = Duration::from_secs(line.minutes.saturating_mul(60));
-    let plan = fuzz::Plan { seed, n_scripts: line.scripts, time: Some(time), folder: line.write, keep_going: line.keep_going };
+    let (limit, keep_going) = (Some(Duration::from_secs(line.script_seconds)), line.keep_going);
+    let plan = fuzz::Plan { seed, n_scripts: line.scripts, time: Some(time), limit, folder: line.write, keep_going };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime of one thread starts");
     let program = Program::from_environment(std::env::current_exe().expect("a running process has an executable"));
     let (report, failures) = runtime.block_on(fuzz::run(&program, &plan, &|line| println!("{line}")));
     println!(
-        "{}\n{} scripts in {} ways each: {} views, {} queries not supported; {} comparisons, {} with rows; {} differences",
+        "{}\n{} scripts in {} ways each, {} cut short; {} views, {} queries not supported; {} comparisons, {} with rows; {} differences",
         report.reach.table(),
         report.n_scripts,
         Mode::FUZZ.len(),
+        report.cut_short.len(),
         report.n_views,
         report.n_refused,
         report.reach.n_comparisons(),

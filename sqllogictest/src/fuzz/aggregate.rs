@@ -48,6 +48,12 @@ impl Queries<'_> {
 
     fn having(&mut self, own: &[Column], keys: &[Column]) -> String {
         self.uses(Construct::Having);
+        if self.depth == 0 && self.one_in(8) {
+            if let Some(time) = self.column(Type::Time, own) {
+                self.uses(Construct::Clock);
+                return format!(" HAVING max({time}) + INTERVAL '40000 days' > now()");
+            }
+        }
         let (left, operator) = (self.aggregate(Type::Number, own), self.one_of(&["<", "<>", ">=", ">="]));
         // PostgreSQL does not find expressions that are grouped by inside of subqueries.
         let keys: Vec<Column> = keys.iter().filter(|key| !key.sql.contains(' ')).cloned().collect();

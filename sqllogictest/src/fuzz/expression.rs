@@ -37,7 +37,8 @@ impl Queries<'_> {
             _ => match kind {
                 Type::Number => self.number(scope, depth),
                 Type::Text => self.text(scope, depth),
-                Type::Truth => self.condition(scope, depth),
+                // Beside another comparison it would be no SQL without them.
+                Type::Truth => format!("({})", self.condition(scope, depth)),
                 Type::Float => self.float(scope, depth),
                 Type::Numeric => self.numeric(scope, depth),
                 Type::Time => self.time(scope, depth),

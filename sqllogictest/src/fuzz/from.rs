@@ -2,7 +2,7 @@
 
 use rand::Rng;
 
-use super::history::Kind;
+use super::history::{Kind, Relation};
 use super::query::{Column, Queries};
 use super::reach::Construct;
 use super::values::Type;
@@ -11,7 +11,7 @@ impl Queries<'_> {
     /// A FROM clause and its columns.
     pub(super) fn from(&mut self, outer: &[Column]) -> (String, Vec<Column>) {
         let (mut from, mut own) = self.factor(&[]);
-        let n_joins = self.one_of(&[0, 0, 0, 1, 1, 2]);
+        let n_joins = if self.is_direct() { self.one_of(&[0, 0, 0, 1, 1, 1, 1, 2]) } else { self.one_of(&[0, 0, 0, 1, 1, 2]) };
         if n_joins > 1 {
             self.uses(Construct::JoinSeveral);
         }
@@ -118,7 +118,8 @@ impl Queries<'_> {
 
     pub(super) fn factor(&mut self, outer: &[Column]) -> (String, Vec<Column>) {
         match self.rng.random_range(0..24) {
-            0..=4 if self.may_nest() => self.derived(outer),
+            0..=4 if self.may_nest() && !self.is_direct() => self.derived(outer),
+            4 if self.may_nest() => self.derived(outer),
             5 => self.values(),
             6 => self.windows(),
             7 => self.using(),
@@ -128,7 +129,11 @@ impl Queries<'_> {
 
     fn relation(&mut self) -> (String, Vec<Column>) {
         let relations = self.relations;
-        let relation = &relations[self.rng.random_range(0..relations.len())];
+        let near: Vec<&Relation> = relations.iter().filter(|relation| relation.changes_often).collect();
+        let relation = match self.is_direct() && self.rng.random_bool(0.8) {
+            true => self.one_of(&near),
+            false => &relations[self.rng.random_range(0..relations.len())],
+        };
         let (alias, is_view) = (self.alias(), relation.kind == Kind::View);
         self.beyond_postgres |= relation.beyond_postgres;
         match relation.kind {
@@ -140,13 +145,20 @@ impl Queries<'_> {
         (format!("{} AS {alias}", relation.name), relation.columns.iter().map(column).collect())
     }
 
-    /// Two relations with shared columns.
+    /// Two relations with shared columns, all of which a NATURAL JOIN takes.
     fn using(&mut self) -> (String, Vec<Column>) {
-        self.uses(Construct::JoinUsing);
         let alias = self.alias();
-        let (left, right, shared) =
-            self.one_of(&[("t", "u", "a, s"), ("t", "d", "k"), ("t", "w", "k"), ("u", "e", "s"), ("g", "e", "a, m")]);
-        let kind = self.one_of(&["JOIN", "LEFT JOIN", "RIGHT JOIN", "FULL JOIN"]);
+        let is_natural = self.one_in(2);
+        let (left, right, shared) = match is_natural {
+            true => {
+                self.one_of(&[("t", "u", "a, s"), ("t", "w", "k"), ("u", "w", "b"), ("g", "e", "a, m"), ("d", "u", "s"), ("t", "g", "a")])
+            }
+            false => self.one_of(&[("t", "u", "a, s"), ("t", "d", "k"), ("t", "w", "k"), ("u", "e", "s"), ("g", "e", "a, m")]),
+        };
+        self.uses(if is_natural { Construct::JoinNatural } else { Construct::JoinUsing });
+        // NATURAL RIGHT and FULL JOIN are not supported.
+        let kind =
+            if is_natural { self.one_of(&["JOIN", "LEFT JOIN"]) } else { self.one_of(&["JOIN", "LEFT JOIN", "RIGHT JOIN", "FULL JOIN"]) };
         let columns = shared.split(", ").enumerate().map(|(place, name)| {
             let kind = match name {
                 "s" => Type::Text,
@@ -155,8 +167,15 @@ impl Queries<'_> {
             };
             Column { sql: format!("{alias}.c{place}"), kind }
         });
-        let named: Vec<String> = shared.split(", ").enumerate().map(|(place, name)| format!("{name} AS c{place}")).collect();
-        let sql = format!("(SELECT {} FROM {} {kind} {} USING ({shared})) AS {alias}", named.join(", "), left, right);
+        // A bare name is taken for a column of a query around that has one of that name: known of NATURAL JOIN, whose columns are
+        // not known where that is mended for USING.
+        let owner = if is_natural { format!("{left}.") } else { String::new() };
+        let named: Vec<String> = shared.split(", ").enumerate().map(|(place, name)| format!("{owner}{name} AS c{place}")).collect();
+        let join = match is_natural {
+            true => format!("{left} NATURAL {kind} {right}"),
+            false => format!("{left} {kind} {right} USING ({shared})"),
+        };
+        let sql = format!("(SELECT {} FROM {join}) AS {alias}", named.join(", "));
         (sql, columns.collect())
     }
 
@@ -176,16 +195,13 @@ impl Queries<'_> {
         let name = self.one_of(&["w", "g", "e"]);
         let relations = self.relations;
         let relation = relations.iter().find(|relation| relation.name == name).expect("each script has them");
-        let call = match self.one_in(2) {
-            true => {
-                self.uses_beyond_postgres(Construct::Tumble);
-                format!("TUMBLE({name}, m, INTERVAL '1 hour')")
-            }
-            false => {
-                self.uses_beyond_postgres(Construct::Hop);
-                format!("HOP({name}, m, INTERVAL '30 minutes', INTERVAL '1 hour')")
-            }
-        };
+        let (construct, function, lengths) = self.one_of(&[
+            (Construct::Tumble, "TUMBLE", "INTERVAL '1 hour'"),
+            (Construct::Hop, "HOP", "INTERVAL '30 minutes', INTERVAL '1 hour'"),
+            (Construct::Cumulate, "CUMULATE", "INTERVAL '30 minutes', INTERVAL '1 hour'"),
+        ]);
+        self.uses_beyond_postgres(construct);
+        let call = format!("{function}({name}, m, {lengths})");
         let columns = relation.columns.iter().map(|(name, kind)| (name.as_str(), *kind));
         let columns = columns.chain([("window_start", Type::Time), ("window_end", Type::Time)]);
         let columns = columns.map(|(name, kind)| Column { sql: read(format!("{alias}.{name}"), kind, true), kind }).collect();

@@ -1,11 +1,12 @@
 //! A random script: tables and a stream, rows, views, and then changes, alone and in transactions.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::OnceLock;
 
-use rand::Rng;
 use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
 
-use super::query::Queries;
+use super::query::{Made, Queries, Shape};
 use super::reach::Construct;
 use super::values::{Type, one_of};
 
@@ -15,6 +16,8 @@ pub(super) struct Relation {
     pub(super) name: String,
     pub(super) columns: Vec<(String, Type)>,
     pub(super) kind: Kind,
+    /// Most of the script's changes are to it and a few others, and direct views read it.
+    pub(super) changes_often: bool,
     /// Only Thalweg can compute it.
     pub(super) beyond_postgres: bool,
 }
@@ -41,22 +44,38 @@ pub struct Statement {
 }
 
 /// Views of a script, and changes after them.
-pub(super) const N_VIEWS: usize = 6;
+pub(super) const N_VIEWS: usize = 8;
 const N_CHANGES: usize = 20;
+
+/// Relations that change often.
+const N_CHANGING: usize = 3;
 
 /// Queries made in the search of one that has a certain construct, at most.
 const MAX_TRIES: usize = 2_000;
 
+/// Direct queries of which one is chosen.
+const N_FITTING: usize = 12;
+
+/// Letters of a direct query.
+const MAX_LETTERS: usize = 400;
+
 /// The statements of a script.
-pub(super) fn script(rng: &mut StdRng) -> Vec<Statement> {
+pub(super) fn script(seed: u64) -> Vec<Statement> {
+    let rng = &mut StdRng::seed_from_u64(seed);
     let mut relations = relations();
+    relations.iter_mut().for_each(|relation| relation.changes_often = false);
+    for place in rand::seq::index::sample(rng, relations.len(), N_CHANGING) {
+        relations[place].changes_often = true;
+    }
     let plain = |sql| Statement { sql, view: None, constructs: BTreeSet::new(), beyond_postgres: false };
     let mut statements: Vec<Statement> = relations.iter().map(create).map(plain).collect();
     for relation in &relations {
         statements.push(plain(insert(rng, relation, 10)));
     }
     for n in 0..N_VIEWS {
-        let statement = view(rng, &mut relations, n);
+        // One after another, so that scripts that follow each other have all of them equally often.
+        let wanted = Construct::ALL[(seed as usize).wrapping_mul(N_VIEWS).wrapping_add(n) % Construct::ALL.len()];
+        let statement = view(rng, &mut relations, n, wanted);
         statements.push(statement);
     }
     relations.retain(|relation| relation.kind != Kind::View);
@@ -66,14 +85,16 @@ pub(super) fn script(rng: &mut StdRng) -> Vec<Statement> {
     statements
 }
 
-/// A view that has a construct drawn before, so that the seldom ones are met as well; later views may read it.
-fn view(rng: &mut StdRng, relations: &mut Vec<Relation>, n: usize) -> Statement {
-    let wanted = one_of(rng, Construct::ALL);
-    let made = (0..MAX_TRIES).map(|_| Queries::new(rng, relations).view()).find(|made| made.constructs.contains(&wanted));
-    let made = made.unwrap_or_else(|| Queries::new(rng, relations).view());
+/// A view that has the construct, so that the seldom ones are met as well; later views may read it. Most are direct, where the
+/// construct can be.
+fn view(rng: &mut StdRng, relations: &mut Vec<Relation>, n: usize, wanted: Construct) -> Statement {
+    let made = if rng.random_bool(0.75) { direct(rng, relations, wanted) } else { None };
+    let mut free = || Queries::new(rng, relations, Shape::Free).view();
+    let made = made.or_else(|| (0..MAX_TRIES).map(|_| free()).find(|made| made.constructs.contains(&wanted))).unwrap_or_else(free);
     let name = format!("v{n}");
     let columns = made.types.iter().enumerate().map(|(place, kind)| (format!("c{place}"), *kind)).collect();
-    relations.push(Relation { name: name.clone(), columns, kind: Kind::View, beyond_postgres: made.beyond_postgres });
+    let beyond_postgres = made.beyond_postgres;
+    relations.push(Relation { name: name.clone(), columns, kind: Kind::View, changes_often: false, beyond_postgres });
     Statement {
         sql: format!("CREATE MATERIALIZED VIEW {name} AS {}", made.sql),
         view: Some(name),
@@ -82,12 +103,36 @@ fn view(rng: &mut StdRng, relations: &mut Vec<Relation>, n: usize) -> Statement 
     }
 }
 
+/// Of some direct queries that have the construct, the one that has the most seldom constructs beside it.
+fn direct(rng: &mut StdRng, relations: &[Relation], wanted: Construct) -> Option<Made> {
+    let made = (0..MAX_TRIES).map(|_| Queries::new(rng, relations, Shape::Direct).view());
+    let fitting = made.filter(|made| made.constructs.contains(&wanted) && made.sql.len() <= MAX_LETTERS).take(N_FITTING);
+    let worth = |made: &Made| made.constructs.iter().map(|construct| rarity(*construct)).sum::<f64>();
+    fitting.max_by(|left, right| worth(left).total_cmp(&worth(right)))
+}
+
+/// One divided by how many of a thousand direct queries have the construct; 0 for what only others have.
+fn rarity(construct: Construct) -> f64 {
+    static MADE: OnceLock<BTreeMap<Construct, u32>> = OnceLock::new();
+    let made = MADE.get_or_init(|| {
+        let (mut rng, relations, mut made) = (StdRng::seed_from_u64(0), relations(), BTreeMap::new());
+        for _ in 0..1_000 {
+            for construct in Queries::new(&mut rng, &relations, Shape::Direct).view().constructs {
+                *made.entry(construct).or_default() += 1;
+            }
+        }
+        made
+    });
+    made.get(&construct).map_or(0.0, |n| 1.0 / f64::from(*n))
+}
+
 fn relations() -> Vec<Relation> {
     use Type::{Float, List, Number, Numeric, Text, Time, Truth};
     let relation = |name: &str, columns: &[(&str, Type)], kind| Relation {
         name: name.into(),
         columns: columns.iter().map(|(name, kind)| ((*name).into(), *kind)).collect(),
         kind,
+        changes_often: true,
         beyond_postgres: false,
     };
     vec![
@@ -120,7 +165,8 @@ fn change_or_block(rng: &mut StdRng, relations: &[Relation]) -> String {
 }
 
 fn change(rng: &mut StdRng, relations: &[Relation]) -> String {
-    let relation = &relations[rng.random_range(0..relations.len())];
+    let often: Vec<&Relation> = relations.iter().filter(|relation| relation.changes_often).collect();
+    let relation = if rng.random_bool(0.8) { one_of(rng, &often) } else { &relations[rng.random_range(0..relations.len())] };
     let n_rows = rng.random_range(1..6);
     if relation.kind == Kind::Stream {
         return insert(rng, relation, n_rows);
@@ -132,8 +178,8 @@ fn change(rng: &mut StdRng, relations: &[Relation]) -> String {
         2 => format!("UPDATE {name} SET {}", assignment(rng, relation)),
         3 if relation.name != "u" => format!("DELETE FROM {name} USING u WHERE {name}.{} = u.a", relation.columns[0].0),
         4 if relation.name == "u" => "INSERT INTO u (a, s) SELECT k, s FROM t WHERE a > 0".into(),
-        5..=9 => format!("DELETE FROM {name} WHERE {}", simple_condition(rng, relation)),
-        10..=21 => format!("UPDATE {name} SET {} WHERE {}", assignment(rng, relation), simple_condition(rng, relation)),
+        5..=10 => format!("DELETE FROM {name} WHERE {}", simple_condition(rng, relation)),
+        11..=24 => format!("UPDATE {name} SET {} WHERE {}", assignment(rng, relation), simple_condition(rng, relation)),
         _ => insert(rng, relation, n_rows),
     }
 }
@@ -200,13 +246,11 @@ impl Relation {
 
 #[cfg(test)]
 mod tests {
-    use rand::SeedableRng;
-
     use super::*;
 
     #[test]
     fn every_construct_is_made() {
-        let scripts = (0..400).flat_map(|seed| script(&mut StdRng::seed_from_u64(seed)));
+        let scripts = (0..100).flat_map(script);
         let made: BTreeSet<Construct> = scripts.flat_map(|statement| statement.constructs).collect();
         let missing: Vec<&str> =
             Construct::ALL.iter().filter(|construct| !made.contains(construct)).map(|construct| construct.name()).collect();

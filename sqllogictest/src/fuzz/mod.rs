@@ -28,9 +28,6 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use rand::SeedableRng;
-use rand::rngs::StdRng;
-
 use crate::connection::Table;
 use crate::mode::Mode;
 use crate::oracle::Answers;
@@ -48,6 +45,8 @@ pub struct Plan {
     pub n_scripts: u64,
     /// No script is started later.
     pub time: Option<Duration>,
+    /// A script that takes longer, in all ways, is cut short and counted as such: none may keep a lane for long.
+    pub limit: Option<Duration>,
     /// Where to write the scripts.
     pub folder: Option<PathBuf>,
     /// Whether to go on after a failure.
@@ -63,6 +62,8 @@ pub struct Report {
     pub n_views: u64,
     /// Queries that are not supported (0A000).
     pub n_refused: u64,
+    /// Seeds of scripts that were not at their end in time. What they compared counts.
+    pub cut_short: Vec<u64>,
     /// Comparisons of a view at an epoch, and what they reached.
     pub reach: Reach,
 }
@@ -85,8 +86,8 @@ impl fmt::Display for Failure {
 /// Scripts at one time: while the server of one works, another's answers are compared.
 const N_LANES: usize = 2;
 
-/// Tries to make a failing script smaller at most.
-const MAX_ATTEMPTS: usize = 60;
+/// For making a failing script smaller.
+const SMALLER_LIMIT: Duration = Duration::from_secs(60);
 
 /// How often a run tells how far it is.
 const SAY_EVERY: Duration = Duration::from_secs(60);
@@ -116,7 +117,7 @@ impl Run<'_> {
     async fn lane(&self) {
         while let Some(seed) = self.next_seed() {
             match self.script(seed).await {
-                Ok(()) => self.report.borrow_mut().n_scripts += 1,
+                Ok(()) => {}
                 Err(text) => {
                     let failure = Failure { seed, text };
                     (self.say)(&format!("FAILED: {failure}\n"));
@@ -147,44 +148,63 @@ impl Run<'_> {
 
     /// A script in all ways.
     async fn script(&self, seed: u64) -> Result<(), String> {
-        let statements = history::script(&mut StdRng::seed_from_u64(seed));
+        let statements = history::script(seed);
         let shared = Shared { program: self.program, report: &self.report, answers: Answers::default() };
         let n_ways = Mode::FUZZ.len() as u64;
+        let begun = Instant::now();
+        let left = || self.plan.limit.map_or(Duration::MAX, |limit| limit.saturating_sub(begun.elapsed()));
         for (way, mode) in (0..).zip(Mode::FUZZ) {
             let asks_server = way == seed % n_ways;
-            match script::run(&shared, mode, asks_server, &statements).await {
-                Ok(transcript) if way == 0 => self.write(seed, &transcript)?,
-                Ok(_) => {}
-                Err(failure) => {
+            match tokio::time::timeout(left(), script::run(&shared, mode, asks_server, &statements)).await {
+                Ok(Ok(transcript)) if way == 0 => self.write(seed, &transcript)?,
+                Ok(Ok(_)) => {}
+                Ok(Err(failure)) => {
+                    let first = failure.text.lines().next().unwrap_or_default();
+                    (self.say)(&format!("after {:.0?} seed {seed} fails in mode {}: {first}", self.started.elapsed(), mode.name()));
                     let (statements, failure) = self.smaller(mode, statements, failure).await;
                     let script: Vec<&str> = statements.iter().map(|statement| statement.sql.as_str()).collect();
                     return Err(format!("mode {}: {failure}\n\n{};", mode.name(), script.join(";\n")));
                 }
+                Err(_) => {
+                    (self.say)(&format!("seed {seed} is cut short after {:.0?}, in mode {}", begun.elapsed(), mode.name()));
+                    self.report.borrow_mut().cut_short.push(seed);
+                    return Ok(());
+                }
             }
         }
+        self.report.borrow_mut().n_scripts += 1;
         Ok(())
     }
 
-    /// Leaves statements out, one after another, as long as the script fails in the same way.
-    async fn smaller(&self, mode: Mode, mut statements: Vec<Statement>, mut failure: String) -> (Vec<Statement>, String) {
+    /// Leaves statements out, many at a time and then fewer, as long as the script fails in the same way.
+    async fn smaller(&self, mode: Mode, mut statements: Vec<Statement>, failed: script::Failed) -> (Vec<Statement>, String) {
+        let (until, mut failure) = (tokio::time::Instant::now() + SMALLER_LIMIT, failed.text);
+        statements.truncate(failed.n_statements);
         // Its first line without names and numbers that differ: "view … is not its query in batch", or an error's text.
         let kind = |failure: &str| {
             let line = failure.lines().next().unwrap_or_default().split([':', '"']).take(2).collect::<String>();
             line.chars().filter(|letter| !letter.is_ascii_digit()).collect::<String>()
         };
-        let mut place = statements.len();
-        for _ in 0..MAX_ATTEMPTS {
-            let Some(last) = place.checked_sub(1) else { break };
-            place = last;
-            let mut fewer = statements.clone();
-            fewer.remove(place);
-            let uncounted = RefCell::default();
-            let shared = Shared { program: self.program, report: &uncounted, answers: Answers::default() };
-            if let Err(same) = script::run(&shared, mode, true, &fewer).await {
-                if kind(&same) == kind(&failure) {
-                    (statements, failure) = (fewer, same);
+        let mut n_left_out = statements.len() / 2;
+        while n_left_out > 0 {
+            let mut end = statements.len();
+            while end > 0 {
+                let begin = end.saturating_sub(n_left_out);
+                let mut fewer = statements.clone();
+                fewer.drain(begin..end);
+                let uncounted = RefCell::default();
+                let shared = Shared { program: self.program, report: &uncounted, answers: Answers::default() };
+                match tokio::time::timeout_at(until, script::run(&shared, mode, true, &fewer)).await {
+                    Err(_) => return (statements, failure),
+                    Ok(Err(same)) if kind(&same.text) == kind(&failure) => {
+                        fewer.truncate(same.n_statements);
+                        (statements, failure) = (fewer, same.text);
+                    }
+                    Ok(_) => {}
                 }
+                end = begin.min(statements.len());
             }
+            n_left_out /= 2;
         }
         (statements, failure)
     }

@@ -41,6 +41,17 @@ pub(super) struct Queries<'a> {
     pub(super) budget: u32,
     /// Where a subquery would stand.
     place: Construct,
+    shape: Shape,
+}
+
+/// What a view's query is like.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Shape {
+    /// Anything in anything.
+    Free,
+    /// Little in one query, over relations that change: its operators take in what the statements of a script do, and most of
+    /// what they do wrong is seen in the view.
+    Direct,
 }
 
 /// SELECTs of a query at most, and how deep they are nested. Planning a query takes by far the longest of all.
@@ -48,10 +59,10 @@ const MAX_SELECTS: u32 = 5;
 const MAX_DEPTH: u32 = 3;
 
 impl<'a> Queries<'a> {
-    pub(super) fn new(rng: &'a mut StdRng, relations: &'a [Relation]) -> Self {
+    pub(super) fn new(rng: &'a mut StdRng, relations: &'a [Relation], shape: Shape) -> Self {
         let (constructs, place) = (BTreeSet::new(), Construct::SubqueryInList);
-        let budget = rng.random_range(1..=MAX_SELECTS);
-        Self { rng, relations, constructs, beyond_postgres: false, n_aliases: 0, depth: 0, budget, place }
+        let budget = if shape == Shape::Direct { 2 } else { rng.random_range(1..=MAX_SELECTS) };
+        Self { rng, relations, constructs, beyond_postgres: false, n_aliases: 0, depth: 0, budget, place, shape }
     }
 
     /// The query of a view: columns `c0`, `c1`, ….
@@ -59,11 +70,16 @@ impl<'a> Queries<'a> {
         let (sql, types) = match self.one_in(10) {
             true => self.grouping_sets(),
             false => {
-                let types: Vec<Type> = (0..self.rng.random_range(1..4)).map(|_| Type::any(self.rng)).collect();
+                let n_columns = if self.is_direct() { self.rng.random_range(2..5) } else { self.rng.random_range(1..4) };
+                let types: Vec<Type> = (0..n_columns).map(|_| Type::any(self.rng)).collect();
                 (self.query(&types, &[]), types)
             }
         };
         Made { sql, types, constructs: self.constructs, beyond_postgres: self.beyond_postgres }
+    }
+
+    pub(super) fn is_direct(&self) -> bool {
+        self.shape == Shape::Direct
     }
 
     pub(super) fn one_in(&mut self, n: u32) -> bool {
@@ -123,7 +139,14 @@ impl<'a> Queries<'a> {
     /// A query of these types; `outer` are the columns it may refer to outside.
     pub(super) fn query(&mut self, types: &[Type], outer: &[Column]) -> String {
         self.budget = self.budget.saturating_sub(1);
-        match self.rng.random_range(0..26) {
+        let kind = match (self.is_direct(), self.depth) {
+            (false, _) => self.rng.random_range(0..26),
+            (true, 0) => {
+                self.one_of(&[0, 0, 0, 0, 0, 0, 3, 3, 3, 3, 8, 8, 8, 8, 11, 13, 13, 13, 13, 13, 14, 16, 16, 16, 17, 18, 18, 18, 18, 19, 19])
+            }
+            (true, _) => 19,
+        };
+        match kind {
             0..=2 if self.may_nest() => self.set_operation(types, outer),
             3..=7 => self.aggregated(types, outer),
             8..=10 => self.windowed(types, outer),
@@ -149,10 +172,16 @@ impl<'a> Queries<'a> {
 
     /// ` WHERE …`, or nothing.
     pub(super) fn wheres(&mut self, scope: &[Column]) -> String {
+        if self.depth == 0 && self.one_in(8) {
+            if let Some(bound) = self.bound_of_time(scope) {
+                return format!(" WHERE {bound}");
+            }
+        }
         if self.one_in(2) {
             return String::new();
         }
-        let condition = self.at(Construct::SubqueryInWhere, |this| this.condition(scope, 2));
+        let depth = if self.is_direct() { 1 } else { 2 };
+        let condition = self.at(Construct::SubqueryInWhere, |this| this.condition(scope, depth));
         // Many conditions leave no row.
         match self.one_in(2) {
             true => format!(" WHERE ({condition}) OR {}", self.plain_condition(scope)),
@@ -160,13 +189,30 @@ impl<'a> Queries<'a> {
         }
     }
 
+    /// A condition on the clock that is the same for years to come: which rows have passed it does not depend on when they are
+    /// read.
+    fn bound_of_time(&mut self, scope: &[Column]) -> Option<String> {
+        let time = self.column(Type::Time, scope)?;
+        self.uses(Construct::Clock);
+        let far = "INTERVAL '40000 days'";
+        let sometimes_far = format!("CASE WHEN {} THEN {time} + {far} ELSE {time} END", self.plain_condition(scope));
+        Some(match self.rng.random_range(0..6) {
+            0 => format!("{time} <= now()"),
+            1 => format!("now() BETWEEN {time} AND {time} + {far}"),
+            2 => format!("{time} > now() - {far} AND {}", self.plain_condition(scope)),
+            3 => format!("NOT ({sometimes_far} > now())"),
+            _ => format!("{sometimes_far} > now()"),
+        })
+    }
+
     fn list(&mut self, types: &[Type], scope: &[Column]) -> String {
         self.outputs(types, scope).join(", ")
     }
 
     fn outputs(&mut self, types: &[Type], scope: &[Column]) -> Vec<String> {
+        let depth = if self.is_direct() { 1 } else { 2 };
         self.at(Construct::SubqueryInList, |this| {
-            types.iter().enumerate().map(|(place, kind)| format!("{} AS c{place}", this.expression(*kind, scope, 2))).collect()
+            types.iter().enumerate().map(|(place, kind)| format!("{} AS c{place}", this.expression(*kind, scope, depth))).collect()
         })
     }
 
@@ -216,22 +262,11 @@ impl<'a> Queries<'a> {
     fn several_rows(&mut self, types: &[Type], outer: &[Column]) -> String {
         let (from, own) = self.from(outer);
         let scope = self.scope(&own, outer);
-        let Some(place) = types.iter().position(|kind| *kind == Type::Number) else {
-            return format!("SELECT {} FROM {from}{}", self.list(types, &scope), self.wheres(&scope));
-        };
-        let set = match self.column(Type::List, &own) {
-            Some(list) => {
-                self.uses(Construct::UnnestList);
-                format!("unnest({list})")
-            }
-            None => {
-                self.uses(Construct::Series);
-                let number = self.column(Type::Number, &own).unwrap_or_else(|| "2".into());
-                format!("generate_series(1::bigint, least({number}, 3::bigint))")
-            }
-        };
+        let numbers: Vec<usize> = (0..types.len()).filter(|place| types[*place] == Type::Number).collect();
         let mut list = self.outputs(types, &scope);
-        list[place] = format!("{set} AS c{place}");
+        for (place, set) in numbers.into_iter().zip(self.sets_of_numbers(&own)) {
+            list[place] = format!("{set} AS c{place}");
+        }
         // Names that no other column has: beside such functions DataFusion takes those of results for those of inputs.
         let apart = |(place, column): (usize, &String)| {
             let value = column.strip_suffix(&format!(" AS c{place}")).expect("each column is called by its place");
@@ -241,6 +276,28 @@ impl<'a> Queries<'a> {
         let alias = self.alias();
         let names: Vec<String> = (0..types.len()).map(|place| format!("{alias}.d{place} AS c{place}")).collect();
         format!("SELECT {} FROM (SELECT {} FROM {from}{}) AS {alias}", names.join(", "), list.join(", "), self.wheres(&scope))
+    }
+
+    /// Functions with several rows for a select list: one or, of lists, two side by side.
+    fn sets_of_numbers(&mut self, own: &[Column]) -> Vec<String> {
+        let Some(list) = self.column(Type::List, own) else {
+            self.uses(Construct::Series);
+            let number = self.column(Type::Number, own).unwrap_or_else(|| "2".into());
+            return vec![format!("generate_series(1::bigint, least({number}, 3::bigint))")];
+        };
+        self.uses(Construct::UnnestList);
+        let first = format!("unnest({list})");
+        match self.rng.random_range(0..4) {
+            0 => {
+                self.uses(Construct::UnnestTwice);
+                vec![first.clone(), first]
+            }
+            1 => {
+                self.uses(Construct::UnnestSeveral);
+                vec![first, format!("unnest(array_append({list}, {}))", self.operand(Type::Number, own))]
+            }
+            _ => vec![first],
+        }
     }
 
     fn first_rows(&mut self, types: &[Type], outer: &[Column]) -> String {

@@ -9,8 +9,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
-/// The operators, as `thalweg.operators` names them, without the names of relations.
-pub(super) const OPERATORS: &[&str] = &[
+/// The operators that take in rows, as [`operator_name`] has them.
+pub const OPERATORS: &[&str] = &[
     "Scan",
     "Filter",
     "Project",
@@ -30,11 +30,13 @@ pub(super) const OPERATORS: &[&str] = &[
     "Recursion",
     "Rows of the round before",
     "Input of the recursion",
+    "Clock",
+    "Temporal",
     "Recompute",
 ];
 
-/// Operators that take no rows.
-const WITHOUT_INPUT: &[&str] = &["Constant"];
+/// Operators that take in none.
+pub const WITHOUT_INPUT: &[&str] = &["Constant"];
 
 /// Defines [`Construct`] from its table: the variant, its name in reports, and the operators that may stand for it.
 macro_rules! constructs {
@@ -67,6 +69,7 @@ constructs! {
     JoinFull "join/full" ["Join"];
     JoinCross "join/cross" ["Join inner"];
     JoinUsing "join/using" ["Join"];
+    JoinNatural "join/natural" ["Join"];
     JoinSeveral "join/several" ["Join"];
     JoinUnequal "join/unequal" ["Join"];
     JoinResidual "join/equal-and-more" ["Join"];
@@ -80,9 +83,12 @@ constructs! {
     Stream "from/stream" [];
     Tumble "from/tumble" [];
     Hop "from/hop" [];
+    Cumulate "from/cumulate" [];
     UnnestFrom "from/unnest" ["Unnest"];
     UnnestOrdinality "from/unnest-ordinality" ["Unnest"];
-    UnnestList "select/unnest" ["Unnest"];
+    UnnestList "select/unnest" ["Unnest", "Recompute"];
+    UnnestSeveral "select/unnest-of-two-lists" ["Unnest", "Recompute"];
+    UnnestTwice "select/unnest-twice-of-one-list" ["Unnest", "Recompute"];
     Series "select/generate_series" ["Unnest"];
     Union "set/union" ["Union", "Distinct"];
     UnionAll "set/union-all" ["Union"];
@@ -96,8 +102,9 @@ constructs! {
     Offset "select/offset" ["TopN"];
     FirstByRowNumber "select/first-by-row_number" ["TopN", "Over"];
     FirstByRank "select/first-by-rank" ["TopN", "Over"];
-    RecursionUnion "recursion/union" ["Recursion"];
-    RecursionUnionAll "recursion/union-all" ["Recursion"];
+    RecursionUnion "recursion/union" ["Recursion", "Recompute"];
+    RecursionUnionAll "recursion/union-all" ["Recursion", "Recompute"];
+    RecursionAggregate "recursion/aggregate" ["Recompute", "Recursion"];
     GroupBy "group/by" ["Aggregate", "Distinct"];
     NoGroups "group/none" ["Aggregate"];
     GroupByExpression "group/by-expression" ["Aggregate", "Distinct"];
@@ -144,6 +151,8 @@ constructs! {
     FrameAfter "over/rows-after" ["Over"];
     FrameAround "over/rows-around" ["Over"];
     FrameUnbounded "over/rows-unbounded" ["Over"];
+    FrameRange "over/range-of-a-distance" ["Over"];
+    FrameGroups "over/groups" ["Over"];
     OverAllRows "over/no-partition" ["Over"];
     SubqueryAggregate "subquery/scalar-aggregate" [];
     SubqueryFirstRow "subquery/scalar-limit" [];
@@ -160,6 +169,7 @@ constructs! {
     SubqueryInOn "subquery-place/on" [];
     SubqueryInHaving "subquery-place/having" [];
     SubqueryInAggregate "subquery-place/aggregate-argument" [];
+    Clock "where/now" ["Temporal"];
     Correlated "subquery/correlated" [];
     Deep "subquery/three-deep" [];
     Case "expression/case" [];
@@ -272,8 +282,8 @@ impl Count {
     }
 }
 
-/// An operator's name without what differs from view to view.
-pub(super) fn operator_name(label: &str) -> String {
+/// An operator's name in `thalweg.operators` without what differs from view to view.
+pub fn operator_name(label: &str) -> String {
     match label.split(' ').next() {
         Some("Scan") => "Scan".into(),
         Some("Recompute") => "Recompute".into(),

@@ -50,6 +50,13 @@ impl Queries<'_> {
                 format!("(SELECT * FROM (SELECT *, {number} FROM {name}) AS n WHERE place < 3) AS {alias}")
             }
             1 => format!("(SELECT * FROM {name} ORDER BY {} LIMIT 3) AS {alias}", all(&own).replace(&format!("{alias}."), "")),
+            2 if types.iter().all(|kind| has_greatest(*kind)) => {
+                // PostgreSQL has no aggregates of a round's rows.
+                self.uses_beyond_postgres(Construct::RecursionAggregate);
+                let most =
+                    own.iter().map(|column| column.sql.replace(&format!("{alias}."), "")).map(|name| format!("max({name}) AS {name}"));
+                format!("(SELECT {} FROM {name}) AS {alias}", most.collect::<Vec<_>>().join(", "))
+            }
             _ => format!("{name} AS {alias}"),
         };
         if self.one_in(3) {
@@ -65,4 +72,9 @@ impl Queries<'_> {
         own.extend(joined);
         (from, own)
     }
+}
+
+/// Whether `max` takes it.
+fn has_greatest(kind: Type) -> bool {
+    !matches!(kind, Type::Truth | Type::List)
 }

@@ -51,8 +51,27 @@ struct View {
     taken: Taken,
 }
 
-/// Runs a script. The error tells what differs; in one of the ways the server runs the queries itself, too.
-pub(super) async fn run(shared: &Shared<'_>, mode: Mode, asks_server: bool, statements: &[Statement]) -> Result<Vec<Said>, String> {
+/// How a script failed.
+pub(super) struct Failed {
+    /// What differs, and after which statement.
+    pub(super) text: String,
+    /// Statements up to that one.
+    pub(super) n_statements: usize,
+}
+
+/// Runs a script; in one of the ways the server runs the queries itself, too.
+pub(super) async fn run(shared: &Shared<'_>, mode: Mode, asks_server: bool, statements: &[Statement]) -> Result<Vec<Said>, Failed> {
+    let mut n_statements = 0;
+    run_counted(shared, mode, asks_server, statements, &mut n_statements).await.map_err(|text| Failed { text, n_statements })
+}
+
+async fn run_counted(
+    shared: &Shared<'_>,
+    mode: Mode,
+    asks_server: bool,
+    statements: &[Statement],
+    n_statements: &mut usize,
+) -> Result<Vec<Said>, String> {
     let folder = tempfile::tempdir().map_err(|error| format!("no temporary folder: {error}"))?;
     let server = Server::start(shared.program.clone(), folder.path(), mode.server_flags()).map_err(|error| error.to_string())?;
     let server: SharedServer = Arc::new(Mutex::new(server));
@@ -69,6 +88,7 @@ pub(super) async fn run(shared: &Shared<'_>, mode: Mode, asks_server: bool, stat
         server,
     };
     for statement in statements {
+        *n_statements += 1;
         if let Err(error) = script.step(statement).await {
             return Err(format!("{error}\nafter: {}\n{}", statement.sql, script.panics()));
         }

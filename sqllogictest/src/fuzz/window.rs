@@ -14,6 +14,8 @@ struct Over {
     peers: String,
     /// By all columns.
     total: String,
+    /// By a column that has distances, with a frame of a distance around the row.
+    range: Option<String>,
 }
 
 impl Queries<'_> {
@@ -42,7 +44,7 @@ impl Queries<'_> {
         let some = own[self.rng.random_range(0..own.len())].sql.clone();
         let direction = self.one_of(&["", " DESC", " NULLS FIRST"]);
         let peers = format!("{partition}ORDER BY {some}{direction}");
-        let over = Over { total: format!("{peers}, {}", all(own)), partition, peers };
+        let over = Over { total: format!("{peers}, {}", all(own)), range: self.range(own, &partition), partition, peers };
         match kind {
             Type::Number if self.one_in(2) => self.ranking(&over),
             Type::Float if self.one_in(4) => {
@@ -54,6 +56,19 @@ impl Queries<'_> {
             _ if self.one_in(4) => self.running_extreme(kind, own, &over),
             _ => self.neighbour(kind, own, &over),
         }
+    }
+
+    fn range(&mut self, own: &[Column], partition: &str) -> Option<String> {
+        let kind = self.one_of(&[Type::Number, Type::Number, Type::Time]);
+        let distance = if kind == Type::Time { "INTERVAL '30 minutes'" } else { "1" };
+        let (column, direction) = (self.column(kind, own)?, self.one_of(&["", " DESC", " NULLS FIRST"]));
+        let frame = self.one_of(&[
+            "# PRECEDING AND # FOLLOWING",
+            "# PRECEDING AND CURRENT ROW",
+            "CURRENT ROW AND # FOLLOWING",
+            "UNBOUNDED PRECEDING AND # PRECEDING",
+        ]);
+        Some(format!("{partition}ORDER BY {column}{direction} RANGE BETWEEN {}", frame.replace('#', distance)))
     }
 
     fn ranking(&mut self, over: &Over) -> String {
@@ -94,12 +109,22 @@ impl Queries<'_> {
             false => String::new(),
         };
         let operand = self.operand(kind, own);
-        let order = match self.rng.random_range(0..3) {
-            0 => {
+        let order = match (self.rng.random_range(0..5), &over.range) {
+            (3, Some(range)) => {
+                self.uses(Construct::FrameRange);
+                range.clone()
+            }
+            (3 | 4, _) => {
+                self.uses(Construct::FrameGroups);
+                let frame =
+                    self.one_of(&["1 PRECEDING AND 1 FOLLOWING", "1 PRECEDING AND CURRENT ROW", "CURRENT ROW AND UNBOUNDED FOLLOWING"]);
+                format!("{} GROUPS BETWEEN {frame}", over.peers)
+            }
+            (0, _) => {
                 self.uses(Construct::OverPartition);
                 over.partition.clone()
             }
-            1 => {
+            (1, _) => {
                 self.uses(Construct::OverRunning);
                 over.peers.clone()
             }
