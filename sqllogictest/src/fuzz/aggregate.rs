@@ -128,7 +128,11 @@ impl Queries<'_> {
     }
 
     fn text_aggregate(&mut self, own: &[Column], filter: &str) -> String {
-        let text = self.argument(Type::Text, own);
+        let mut text = self.argument(Type::Text, own);
+        if text.starts_with('\'') {
+            // To PostgreSQL a literal without a type is another one as an argument than as a sort key.
+            text.push_str("::text");
+        }
         match self.rng.random_range(0..4) {
             0 => {
                 self.uses(Construct::StringAgg);

@@ -44,8 +44,46 @@ pub struct Statement {
 }
 
 /// Views of a script, and changes after them.
-pub(super) const N_VIEWS: usize = 8;
+pub(super) const N_VIEWS: usize = 10;
 const N_CHANGES: usize = 20;
+
+/// Constructs that the operators with the most to remember stand for: each script has a view of each family, so that few scripts
+/// reach them all.
+const FAMILIES: [&[Construct]; 6] = {
+    use Construct::*;
+    [
+        &[JoinFull, Exists, JoinLeft, In, JoinRight, Intersect, JoinFull, Any, RowIn, IntersectAll],
+        &[NotExists, Except, NotIn, NotExists, All, ExceptAll],
+        &[Limit, DistinctOn, FirstByRowNumber, Offset, FirstByRank, SubqueryFirstRow],
+        &[
+            Lag,
+            FrameBefore,
+            FrameAround,
+            RowNumber,
+            Lead,
+            FrameAfter,
+            Rank,
+            FrameRange,
+            PercentRank,
+            NthValue,
+            FrameGroups,
+            OverFiltered,
+            Ntile,
+        ],
+        &[
+            UnnestFrom,
+            RecursionUnion,
+            UnnestList,
+            RecursionUnionAll,
+            UnnestSeveral,
+            Union,
+            UnnestOrdinality,
+            RecursionAggregate,
+            UnnestTwice,
+        ],
+        &[Filtered, CountDistinct, Min, GroupingSets, ArrayAgg, Rollup, StringAgg, SubqueryArray, Median, SubqueryAggregate, UnionAll],
+    ]
+};
 
 /// Relations that change often.
 const N_CHANGING: usize = 3;
@@ -73,9 +111,7 @@ pub(super) fn script(seed: u64) -> Vec<Statement> {
         statements.push(plain(insert(rng, relation, 10)));
     }
     for n in 0..N_VIEWS {
-        // One after another, so that scripts that follow each other have all of them equally often.
-        let wanted = Construct::ALL[(seed as usize).wrapping_mul(N_VIEWS).wrapping_add(n) % Construct::ALL.len()];
-        let statement = view(rng, &mut relations, n, wanted);
+        let statement = view(rng, &mut relations, n, wanted(seed, n));
         statements.push(statement);
     }
     relations.retain(|relation| relation.kind != Kind::View);
@@ -83,6 +119,18 @@ pub(super) fn script(seed: u64) -> Vec<Statement> {
         statements.push(plain(change_or_block(rng, &relations)));
     }
     statements
+}
+
+/// What view `n` must have: one of each family, and constructs far apart in the list. Scripts that follow each other have the next.
+fn wanted(seed: u64, n: usize) -> Construct {
+    let place = usize::try_from(seed % 1_000_000).expect("it is small");
+    match FAMILIES.get(n) {
+        Some(family) => family[place % family.len()],
+        None => {
+            let n_others = N_VIEWS - FAMILIES.len();
+            Construct::ALL[(place + (n - FAMILIES.len()) * Construct::ALL.len() / n_others) % Construct::ALL.len()]
+        }
+    }
 }
 
 /// A view that has the construct, so that the seldom ones are met as well; later views may read it. Most are direct, where the
