@@ -114,3 +114,23 @@ async fn an_engine_dropped_without_a_shutdown_gives_its_data_free() {
     };
     assert_eq!(Db(again).run("SELECT a FROM t").await, "1");
 }
+
+/// A snapshot of many more rows than an epoch of live changes: each partition is evaluated once, not once for each part of the
+/// snapshot that reaches it.
+#[tokio::test(flavor = "multi_thread")]
+async fn windows_over_a_large_snapshot_read_no_partition_again() {
+    const QUERY: &str = "SELECT g, v, sum(v) OVER (PARTITION BY g ORDER BY v) AS s FROM t";
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let config = Config { data: folder.path().display().to_string(), n_workers: 2, ..Config::default() };
+    let db = Db(Engine::open(config).await.expect("the folder is ours"));
+    db.run("CREATE TABLE t (g bigint, v bigint)").await;
+    assert_eq!(db.run("INSERT INTO t SELECT n % 9000, n FROM generate_series(1, 900000) AS s(n)").await, "900000 rows");
+    assert_eq!(db.run(&format!("CREATE MATERIALIZED VIEW v AS {QUERY}; WAIT FOR v")).await, "Ok(())");
+    let differing = format!("SELECT count(*) FROM ((TABLE v EXCEPT ALL {QUERY}) UNION ALL ({QUERY} EXCEPT ALL TABLE v)) AS d");
+    assert_eq!(db.run(&differing).await, "0");
+    let read = "SELECT rows_in, state_rows_read FROM thalweg.operators WHERE relation = 'v' AND operator LIKE 'Over%'";
+    assert_eq!(db.run(read).await, "900000 | 0");
+    assert_eq!(db.run("INSERT INTO t VALUES (1, 0), (2, NULL); DELETE FROM t WHERE g = 3").await, "100 rows");
+    assert_eq!(db.run(&differing).await, "0");
+    db.0.shutdown().await.expect("it closes");
+}

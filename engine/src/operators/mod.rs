@@ -22,6 +22,7 @@ pub mod map;
 mod map_tests;
 mod ordered_rows;
 pub mod over;
+mod pieces;
 mod placement;
 pub mod recompute;
 pub mod recursion;
@@ -45,8 +46,8 @@ use crate::{ChangeBatch, Epoch, Result};
 /// One operator's computation.
 ///
 /// Contract: for every closed epoch in which one of its inputs changed, `step` is called once, in order of epochs, with the
-/// fresh changes by input port. What it pushes to `out` is the exact difference of its output. A stateless kernel may be
-/// called several times per epoch, with a part of the changes each time.
+/// fresh changes by input port. What it pushes to `out` is the exact difference of its output. In a very large epoch, and a
+/// stateless kernel in any, it may be called several times, with a part of the changes each time.
 pub trait Kernel: Send {
     /// Computes the output's changes of `epoch`. `inputs[port]` are the fresh changes of that port, in no particular order.
     /// An `Err` means a broken promise (the view is failed); a failing *row* goes to [`Output::errors`].
@@ -55,6 +56,12 @@ pub trait Kernel: Send {
     /// True when the output of a batch depends on that batch alone: the driver then does not wait for the epoch to close.
     fn is_stateless(&self) -> bool {
         false
+    }
+
+    /// The columns of its one input that make a group, when a step reads all rows of the groups that it changes, and it keeps all
+    /// rows: then the changes of a group come in one part, even of a very large epoch.
+    fn groups(&self) -> Option<&[usize]> {
+        None
     }
 
     /// Rows and bytes of state kept.

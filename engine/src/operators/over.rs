@@ -436,6 +436,10 @@ impl Kernel for OverKernel {
         Ok(())
     }
 
+    fn groups(&self) -> Option<&[usize]> {
+        Some(&self.partition_columns)
+    }
+
     fn state_size(&self) -> StateSize {
         self.size
     }

@@ -2,8 +2,8 @@
 //!
 //! Guaranteed: a kernel sees the changes of an epoch only once no more can arrive (a stateless one sees them as they come), and
 //! epochs in order. A kernel that panics or breaks a promise stops its dataflow: the driver *keeps* the capability, since a
-//! dropped one would read as "closed, no change". Very large epochs (a view being built) are stepped in parts, which is exact
-//! because each step is the difference to the state before it.
+//! dropped one would read as "closed, no change". Very large epochs (a view being built) are stepped in parts: as they come, which is
+//! exact because each step is the difference to the state before it, or by groups ([`Pieces`]) where a step costs what its groups hold.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -22,8 +22,10 @@ use timely::dataflow::operators::{Capability, InputCapability};
 use timely::dataflow::{Scope, Stream};
 use timely::progress::Stamp;
 use timely::progress::frontier::MutableAntichain;
+use timely::scheduling::Activator;
 
 use super::graph::{Route, step};
+use super::pieces::Pieces;
 use super::{Kernel, Output};
 use crate::metrics::OperatorMetrics;
 use crate::state::key::hash_rows;
@@ -33,9 +35,9 @@ use crate::{ChangeBatch, Epoch, Error, Result};
 /// Changes on their way between operators.
 pub type Changes<'scope> = Stream<'scope, Epoch, ChangeBatch>;
 
-/// Rows of one epoch after which a kernel is stepped before the epoch has closed: bounds what is stashed while a view is
-/// built from a large snapshot. An epoch taken from sources is smaller (65,536 rows by default), so that live epochs are
-/// stepped once.
+/// Rows of one epoch after which a kernel is stepped before the epoch has closed, or its input split by groups: bounds what is
+/// stashed while a view is built from a large snapshot. An epoch taken from sources is smaller (65,536 rows by default), so that
+/// live epochs are stepped once.
 const MAX_STASHED_ROWS: usize = 4 * 65_536;
 
 /// What operators of one dataflow on one worker hand out beside their changes.
@@ -128,7 +130,8 @@ pub struct Rendering {
 
 /// Builds a timely operator that runs a kernel.
 pub fn render_kernel<'scope>(scope: Scope<'scope, Epoch>, inputs: Vec<(Changes<'scope>, Route)>, rendering: Rendering) -> Changes<'scope> {
-    let mut builder = OperatorBuilder::new(rendering.name.clone(), scope);
+    let mut builder = OperatorBuilder::new(rendering.name.clone(), scope.clone());
+    let again = scope.activator_for(builder.operator_info().address);
     let mut ports: Vec<Port> = inputs.into_iter().map(|(stream, route)| Port::new(&mut builder, stream, &route)).collect();
     let (output, stream) = builder.new_output();
     let mut output = OutputBuilder::<Epoch, NoopBuilder<ChangeBatch>>::from(output);
@@ -140,8 +143,14 @@ pub fn render_kernel<'scope>(scope: Scope<'scope, Epoch>, inputs: Vec<(Changes<'
         });
         capabilities.clear();
         let n_ports = ports.len();
-        let mut driver =
-            Driver { kernel: rendering.kernel, metrics: rendering.metrics, outlets: rendering.outlets, n_ports, stash: BTreeMap::new() };
+        let mut driver = Driver {
+            kernel: rendering.kernel,
+            metrics: rendering.metrics,
+            outlets: rendering.outlets,
+            n_ports,
+            stash: BTreeMap::new(),
+            again,
+        };
         move |frontiers| {
             let mut session = output.activate();
             let mut emit = |capability: &Capability<Epoch>, changes: Vec<ChangeBatch>| {
@@ -171,12 +180,17 @@ struct Driver {
     outlets: Outlets,
     n_ports: usize,
     stash: BTreeMap<Epoch, Stashed>,
+    /// Calls for another run of this operator.
+    again: Activator,
 }
 
 struct Stashed {
     capability: Capability<Epoch>,
     inputs: Vec<Vec<ChangeBatch>>,
+    /// Rows in `inputs`.
     n_rows: usize,
+    /// What came before `inputs`, by groups.
+    pieces: Pieces,
 }
 
 impl Driver {
@@ -193,19 +207,31 @@ impl Driver {
             capability: capability.delayed(&epoch, 0),
             inputs: vec![Vec::new(); n_ports],
             n_rows: 0,
+            pieces: Pieces::default(),
         });
         stashed.n_rows += batch.len();
         stashed.inputs[port].push(batch);
         if self.kernel.is_stateless() {
             self.step(epoch, emit);
-        } else if stashed.n_rows > MAX_STASHED_ROWS && self.stash.first_key_value().is_some_and(|(first, _)| *first == epoch) {
-            self.step_part(epoch, emit);
+        } else if stashed.n_rows > MAX_STASHED_ROWS {
+            if let Some(groups) = self.kernel.groups() {
+                let split = stashed.split(groups);
+                self.note(split);
+            } else if self.stash.first_key_value().is_some_and(|(first, _)| *first == epoch) {
+                self.step_part(epoch, emit);
+            }
         }
     }
 
+    /// Steps what has closed; a piece of an epoch that is there by groups, and others when called again.
     fn close(&mut self, frontier: Option<Epoch>, emit: &mut impl FnMut(&Capability<Epoch>, Vec<ChangeBatch>)) {
-        while let Some((&epoch, _)) = self.stash.first_key_value() {
+        while let Some((&epoch, stashed)) = self.stash.first_key_value() {
             if frontier.is_some_and(|frontier| epoch >= frontier) || self.outlets.failure.borrow().is_some() {
+                break;
+            }
+            if !stashed.pieces.is_empty() {
+                self.step_piece(epoch, emit);
+                self.again.activate();
                 break;
             }
             self.step(epoch, emit);
@@ -219,6 +245,18 @@ impl Driver {
         let inputs = std::mem::replace(&mut stashed.inputs, vec![Vec::new(); self.n_ports]);
         stashed.n_rows = 0;
         if let Some(changes) = self.run(epoch, inputs) {
+            emit(&capability, changes);
+        }
+    }
+
+    /// Steps one of the pieces of a closed epoch. Behind the last, nothing is left to be stepped but the epoch's end.
+    fn step_piece(&mut self, epoch: Epoch, emit: &mut impl FnMut(&Capability<Epoch>, Vec<ChangeBatch>)) {
+        let stashed = self.stash.get_mut(&epoch).expect("the caller has found this epoch");
+        let capability = stashed.capability.clone();
+        let groups = self.kernel.groups().expect("only a kernel with groups has pieces");
+        let piece = stashed.split(groups).map(|()| stashed.pieces.pop());
+        let Some(piece) = self.note(piece) else { return };
+        if let Some(changes) = piece.and_then(|piece| self.run(epoch, vec![piece])) {
             emit(&capability, changes);
         }
     }
@@ -238,16 +276,23 @@ impl Driver {
 
     /// `None` when the kernel failed; the failure is then in the outlets.
     fn run(&mut self, epoch: Epoch, inputs: Vec<Vec<ChangeBatch>>) -> Option<Vec<ChangeBatch>> {
-        match run_kernel(self.kernel.as_mut(), &self.metrics, epoch, inputs) {
-            Ok(out) => {
-                self.outlets.errors.borrow_mut().extend(out.errors.into_iter().map(|errors| (epoch, errors)));
-                Some(out.changes)
-            }
-            Err(error) => {
-                *self.outlets.failure.borrow_mut() = Some(error);
-                None
-            }
-        }
+        let ran = run_kernel(self.kernel.as_mut(), &self.metrics, epoch, inputs);
+        let out = self.note(ran)?;
+        self.outlets.errors.borrow_mut().extend(out.errors.into_iter().map(|errors| (epoch, errors)));
+        Some(out.changes)
+    }
+
+    /// Keeps the failure, if it is one.
+    fn note<T>(&self, made: Result<T>) -> Option<T> {
+        made.map_err(|error| *self.outlets.failure.borrow_mut() = Some(error)).ok()
+    }
+}
+
+impl Stashed {
+    /// Puts its inputs into pieces.
+    fn split(&mut self, groups: &[usize]) -> Result<()> {
+        self.n_rows = 0;
+        self.inputs.iter_mut().try_for_each(|batches| self.pieces.add(groups, std::mem::take(batches)))
     }
 }
 
