@@ -8,6 +8,7 @@
 
 pub mod cost;
 pub mod database;
+pub mod floats;
 pub mod isolation;
 pub mod measure;
 pub mod queries;

@@ -1,4 +1,4 @@
-//! `thalweg-bench nexmark [q0 q1 …]`, `thalweg-bench views`, `thalweg-bench cost`: measures and prints. Nexmark and costs are measured
+//! `thalweg-bench nexmark [q0 q1 …]`, `views`, `cost`, `floats`: measures and prints. Nexmark and costs are measured
 //! in child processes of this binary.
 
 use std::process::{Command, ExitCode};
@@ -6,6 +6,7 @@ use std::process::{Command, ExitCode};
 use clap::{Args, Parser, Subcommand};
 use serde_json::{Value, json};
 use thalweg_bench::cost::{self, SUBJECTS};
+use thalweg_bench::floats;
 use thalweg_bench::isolation;
 use thalweg_bench::measure::Cost;
 use thalweg_bench::queries::{self, QUERIES, Query};
@@ -31,6 +32,8 @@ enum Benchmark {
     Views(Views),
     /// What changing a few rows costs under views over many rows.
     Cost(Costs),
+    /// What exact sums of doubles cost in batch.
+    Floats(Floats),
     /// One measurement in this process, as a line of JSON.
     #[command(hide = true)]
     Measure(Measure),
@@ -82,6 +85,13 @@ struct Costs {
 }
 
 #[derive(Args)]
+struct Floats {
+    /// Rows to sum up.
+    #[arg(long, default_value_t = 10_000_000)]
+    rows: u64,
+}
+
+#[derive(Args)]
 struct MeasureCost {
     /// Its place among the views.
     place: usize,
@@ -113,6 +123,7 @@ fn main() -> ExitCode {
         Benchmark::Nexmark(arguments) => nexmark(&arguments),
         Benchmark::Views(arguments) => views(&arguments),
         Benchmark::Cost(arguments) => costs(&arguments),
+        Benchmark::Floats(arguments) => floats(&arguments),
         Benchmark::Measure(arguments) => measure(&arguments),
         Benchmark::MeasureCost(arguments) => measure_cost(&arguments),
     };
@@ -193,6 +204,11 @@ fn costs(arguments: &Costs) -> Result<(), String> {
         println!("{}", cost::row(subject, &figures));
     }
     Ok(())
+}
+
+fn floats(arguments: &Floats) -> Result<(), String> {
+    let run = floats::run(arguments.rows, &|row| println!("{row}"));
+    runtime(1)?.block_on(run).map_err(|error| error.to_string())
 }
 
 fn measure_cost(arguments: &MeasureCost) -> Result<(), String> {

@@ -3,12 +3,10 @@
 //! `./x test` installs the drivers, in the versions pinned beside the scripts, and says in `THALWEG_CLIENTS` where. The scripts
 //! find the server where libpq looks for it, in `PGHOST` and its sisters. None is ever skipped: without its driver a test fails.
 
-mod common;
-
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use common::TestServer;
+use crate::common::TestServer;
 
 /// No script takes longer unless it hangs: a JVM starts, and compiles its test, on a machine that has more to do.
 const PATIENCE_S: &str = "300";

@@ -1,8 +1,6 @@
 //! What a session keeps between statements: cursors, prepared statements, savepoints, settings, notifications.
 
-mod common;
-
-use common::{RawClient, TestServer, error_field, letters, oids, rows, simple, sqlstates, status, tags};
+use crate::common::{RawClient, TestServer, error_field, letters, oids, rows, simple, sqlstates, status, tags};
 
 /// The rows of a simple query, or the SQLSTATE it fails with, or its tag.
 async fn answer(raw: &mut RawClient, sql: &str) -> Vec<String> {

@@ -1,8 +1,8 @@
-//! `docs/operating.md` shows the settings there are. `UPDATE_DOCS=1 cargo test` rewrites it.
+//! `docs/operating.md` shows the settings there are. `UPDATE_DOCS=1 ./x test settings_table` rewrites it.
 
 use std::path::Path;
 
-const BEGIN: &str = "<!-- settings: generated from server/src/config.rs, UPDATE_DOCS=1 cargo test -p thalweg --test docs -->\n";
+const BEGIN: &str = "<!-- settings: generated from server/src/config.rs, UPDATE_DOCS=1 ./x test settings_table -->\n";
 const END: &str = "<!-- end of settings -->\n";
 
 #[test]
@@ -15,6 +15,6 @@ fn the_settings_table_is_current() {
     if std::env::var_os("UPDATE_DOCS").is_some() {
         std::fs::write(&path, &current).expect("docs/operating.md can be written");
     } else {
-        assert_eq!(document, current, "docs/operating.md is out of date: run UPDATE_DOCS=1 cargo test -p thalweg --test docs");
+        assert_eq!(document, current, "docs/operating.md is out of date: run UPDATE_DOCS=1 ./x test settings_table");
     }
 }

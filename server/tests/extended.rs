@@ -1,10 +1,8 @@
 //! The extended query protocol: parameters and results of every type, described before they run, read in parts, pipelined.
 
-mod common;
-
 use std::time::Duration;
 
-use common::{TestServer, error_field, letters, oids, rows, simple, sqlstates, status, tags};
+use crate::common::{TestServer, error_field, letters, oids, rows, simple, sqlstates, status, tags};
 use tokio_postgres::types::{ToSql, Type};
 
 #[tokio::test(flavor = "multi_thread")]

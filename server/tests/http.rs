@@ -1,8 +1,6 @@
 //! HTTP by hand: what is served, and what a web page could have sent and is not.
 
-mod common;
-
-use common::{PATIENCE, TestServer};
+use crate::common::{PATIENCE, TestServer};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 

@@ -1,8 +1,6 @@
 //! What one client can take of the server: memory for a query, and for rows that are not read.
 
-mod common;
-
-use common::{PATIENCE, TestServer, simple};
+use crate::common::{PATIENCE, TestServer, simple};
 
 /// Small enough for a test, large enough for a sort to go on in files.
 const QUERY_MEMORY_BYTES: usize = 32 << 20;

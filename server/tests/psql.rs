@@ -1,11 +1,9 @@
 //! psql as users run it: rows, errors with their caret, `\copy`, exit codes.
 
-mod common;
-
 use std::io::Write;
 use std::process::{Command, Output, Stdio};
 
-use common::TestServer;
+use crate::common::{self, TestServer};
 
 /// Runs psql with these arguments and this input, away from the server's threads.
 async fn psql(server: &TestServer, arguments: &[&str], input: &str) -> Output {

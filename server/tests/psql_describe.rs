@@ -1,10 +1,8 @@
 //! psql's `\d` and its sisters over users' objects: the queries are psql's own, so another release of it may ask otherwise.
 
-mod common;
-
 use std::process::{Command, Output};
 
-use common::TestServer;
+use crate::common::{self, TestServer};
 
 const OBJECTS: &str = "
     CREATE TABLE item (id bigint, part int, name varchar(5) NOT NULL, price numeric(12,3) DEFAULT 1.5, PRIMARY KEY (id, part));

@@ -1,10 +1,8 @@
 //! From the first byte to the first ReadyForQuery, and what is refused on the way.
 
-mod common;
-
 use std::collections::BTreeMap;
 
-use common::{TestServer, error_field, letters, startup_packet};
+use crate::common::{self, TestServer, error_field, letters, startup_packet};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn encryption_is_declined_and_the_session_begins() {

@@ -1,8 +1,6 @@
 //! Views that go by the clock, over the wire: rows enter and leave while nobody writes.
 
-mod common;
-
-use common::{RawClient, TestServer, simple};
+use crate::common::{RawClient, TestServer, simple};
 
 async fn next_line(raw: &mut RawClient) -> String {
     let messages = raw.until('d').await;

@@ -1,10 +1,8 @@
 //! Statements over the Postgres protocol: answers, tags, transactions, errors, cancel, time-outs, COPY, SUBSCRIBE.
 
-mod common;
-
 use std::time::Duration;
 
-use common::{PATIENCE, RawClient, TestServer, error_field, failing, letters, simple, status, tags};
+use crate::common::{PATIENCE, RawClient, TestServer, error_field, failing, letters, simple, status, tags};
 use futures::SinkExt;
 
 #[tokio::test(flavor = "multi_thread")]

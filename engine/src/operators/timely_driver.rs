@@ -130,7 +130,7 @@ pub struct Rendering {
 
 /// Builds a timely operator that runs a kernel.
 pub fn render_kernel<'scope>(scope: Scope<'scope, Epoch>, inputs: Vec<(Changes<'scope>, Route)>, rendering: Rendering) -> Changes<'scope> {
-    let mut builder = OperatorBuilder::new(rendering.name.clone(), scope.clone());
+    let mut builder = OperatorBuilder::new(rendering.name.clone(), scope);
     let again = scope.activator_for(builder.operator_info().address);
     let mut ports: Vec<Port> = inputs.into_iter().map(|(stream, route)| Port::new(&mut builder, stream, &route)).collect();
     let (output, stream) = builder.new_output();

@@ -1,7 +1,5 @@
 //! A server in this process on free ports, and clients for it.
 
-#![allow(dead_code, reason = "each test binary uses its own part")]
-
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -82,10 +80,6 @@ impl TestServer {
         self.shutdown.start();
         let served = self.served.take().expect("stopped once");
         tokio::time::timeout(PATIENCE, served).await.expect("it stops in time").expect("no panic")
-    }
-
-    pub fn shutdown(&self) -> Shutdown {
-        self.shutdown.clone()
     }
 }
 
