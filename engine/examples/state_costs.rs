@@ -162,7 +162,9 @@ fn plan(append_only: bool) -> Plan {
 
 fn join(kind: JoinKind, append_only: bool, residual: Option<Arc<dyn PhysicalExpr>>) -> Result<JoinKernel> {
     let (left, right) = (plan(append_only), plan(append_only));
-    JoinKernel::new(&Join { left, right, kind, left_keys: vec![0], right_keys: vec![0], nulls_equal: false, residual })
+    let keys = || vec![0];
+    let join = Join { left, right, kind, left_keys: keys(), right_keys: keys(), nulls_equal: false, residual, looks_up: [false; 2] };
+    JoinKernel::new(&join, [None, None])
 }
 
 fn run(kernel: &mut dyn Kernel, epochs: impl Iterator<Item = Vec<Vec<ChangeBatch>>>) -> Result<(usize, Duration)> {

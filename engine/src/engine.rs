@@ -260,7 +260,7 @@ fn open(config: Config) -> Result<Engine> {
         shared: shared.clone(),
         workers: workers.sender(),
         requests: Mutex::new(requests.clone()),
-        workshop: Workshop { n_workers, file_root: config.file_root.clone() },
+        workshop: Workshop { n_workers, file_root: config.file_root.clone(), published: shared.published.clone() },
         append_only: RwLock::default(),
         next_unnamed: Mutex::new(FIRST_UNNAMED_ID),
         threads: Mutex::new(None),
@@ -347,7 +347,12 @@ impl Core {
         let catalog = self.catalog();
         let mut relations = Vec::new();
         for object in catalog.objects.values() {
-            relations.extend(self.relation_of(&catalog, object)?);
+            let relation = self.relation_of(&catalog, object)?;
+            // What is planned next may look rows up in it.
+            for (id, ports) in relation.iter().flat_map(|relation| relation.published.clone()) {
+                self.shared.published.insert(id, ports);
+            }
+            relations.extend(relation);
         }
         relations.sort_by_key(|relation| relation.since);
         Ok(relations)

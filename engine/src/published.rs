@@ -17,9 +17,18 @@ use crate::state::history::{Snapshot, Version};
 #[derive(Default)]
 pub struct Published(Mutex<Option<(Epoch, Version)>>);
 
-/// All ports' newest versions: by relation, then by worker.
+/// The ports of a relation.
+#[derive(Clone)]
+pub struct Ports {
+    /// By worker.
+    pub ports: Vec<Arc<Published>>,
+    /// The columns by whose hash rows are spread over workers and by which they are kept there, if they are the same.
+    pub key: Option<Vec<usize>>,
+}
+
+/// All ports' newest versions.
 #[derive(Clone, Default)]
-pub struct Publications(Arc<RwLock<HashMap<ObjectId, Vec<Arc<Published>>>>>);
+pub struct Publications(Arc<RwLock<HashMap<ObjectId, Ports>>>);
 
 impl Published {
     /// A place to publish for each worker.
@@ -47,8 +56,14 @@ impl Published {
         drop(withdrawn);
     }
 
-    fn snapshot_at(&self, epoch: Epoch) -> Option<Snapshot> {
+    /// The rows at an epoch that is held, if it has closed.
+    pub fn snapshot_at(&self, epoch: Epoch) -> Option<Snapshot> {
         self.lock().as_ref().filter(|(closed, _)| epoch < *closed).map(|(_, version)| version.snapshot_at(epoch))
+    }
+
+    /// Whether the rows at the end of `epoch` can be read.
+    pub fn has_closed(&self, epoch: Epoch) -> bool {
+        self.lock().as_ref().is_some_and(|(closed, _)| epoch < *closed)
     }
 
     fn lock(&self) -> MutexGuard<'_, Option<(Epoch, Version)>> {
@@ -58,7 +73,7 @@ impl Published {
 
 impl Publications {
     /// A relation's ports publish here.
-    pub fn insert(&self, relation: ObjectId, ports: Vec<Arc<Published>>) {
+    pub fn insert(&self, relation: ObjectId, ports: Ports) {
         self.0.write().expect("no one panics while holding it").insert(relation, ports);
     }
 
@@ -67,9 +82,14 @@ impl Publications {
         self.0.write().expect("no one panics while holding it").remove(&relation);
     }
 
+    /// A relation's ports.
+    pub fn get(&self, relation: ObjectId) -> Option<Ports> {
+        self.0.read().expect("no one panics while holding it").get(&relation).cloned()
+    }
+
     /// The relation's rows at an epoch that the caller holds, by worker, if all have published them.
     pub fn snapshots_at(&self, relation: ObjectId, epoch: Epoch) -> Option<Vec<Snapshot>> {
-        let ports = self.0.read().expect("no one panics while holding it").get(&relation).cloned()?;
+        let Ports { ports, .. } = self.get(relation)?;
         ports.iter().map(|port| port.snapshot_at(epoch)).collect()
     }
 }

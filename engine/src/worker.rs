@@ -172,6 +172,8 @@ struct Running {
     dataflow: Dataflow,
     errors: ObjectId,
     imports: Vec<Import>,
+    /// The relations in which its joins look rows up.
+    looks_up: Vec<ObjectId>,
     /// The frontier it will have once all it knows of is done.
     touched_through: Epoch,
     as_of: Epoch,
@@ -309,6 +311,7 @@ impl<'a> Worker<'a> {
         for (index, import) in imports.iter().enumerate() {
             self.importers.entry(import.from).or_default().push((relation, index));
         }
+        let looks_up = dataflow.graph.looks_up.clone();
         let rendered = match &mut self.runtime {
             Runtime::Timely(timely) => Dataflow::Timely(TimelyDataflow::render(timely, dataflow.graph, as_of, &self.surroundings)),
             Runtime::Sequential => Dataflow::Sequential(
@@ -320,6 +323,7 @@ impl<'a> Worker<'a> {
             dataflow: rendered,
             errors: dataflow.errors,
             imports,
+            looks_up,
             touched_through: as_of + 1,
             as_of,
             in_flow_control: dataflow.in_flow_control,
@@ -485,8 +489,27 @@ impl<'a> Worker<'a> {
         let bound = waiting.map(|running| running.as_of).min().map_or(bound, |as_of| as_of.min(bound));
         if bound > self.compaction_bound {
             self.compaction_bound = bound;
-            self.ports.values_mut().for_each(|port| port.allow_compaction(bound));
+            let held = self.looked_up();
+            for (relation, port) in &mut self.ports {
+                port.allow_compaction(held.get(relation).map_or(bound, |held| bound.min(*held)));
+            }
         }
+    }
+
+    /// The relations in which dataflows will look rows up as of an older epoch, and the first of these: that before the epoch that
+    /// the dataflow is at. One that has nothing to do will be at an epoch that is not there yet.
+    fn looked_up(&self) -> HashMap<ObjectId, Epoch> {
+        let mut held = HashMap::new();
+        for running in self.running.values().filter(|running| !running.failed) {
+            let frontier = running.dataflow.frontier();
+            if frontier < running.touched_through {
+                for relation in &running.looks_up {
+                    let first = held.entry(*relation).or_insert(Epoch::MAX);
+                    *first = (*first).min(frontier.saturating_sub(1));
+                }
+            }
+        }
+        held
     }
 
     fn report(&mut self, report: &dyn Fn(Report)) {

@@ -134,3 +134,54 @@ async fn windows_over_a_large_snapshot_read_no_partition_again() {
     assert_eq!(db.run(&differing).await, "0");
     db.0.shutdown().await.expect("it closes");
 }
+
+/// Views that look rows up in tables which change meanwhile are ahead of them at no epoch, nor behind; what is looked up is not kept.
+#[tokio::test(flavor = "multi_thread")]
+async fn joins_look_rows_up_as_of_their_epoch() {
+    const QUERIES: [&str; 3] = [
+        "SELECT a.id, a.w, b.v FROM a LEFT JOIN b ON b.id = a.k",
+        "SELECT a.id, a.w, b.v FROM a JOIN b ON a.id = b.id",
+        "SELECT a.id, n.total FROM a JOIN n ON n.k = a.k",
+    ];
+    for driver in [Driver::Timely, Driver::Sequential] {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let db = &Db::open(folder.path(), driver).await;
+        db.run("CREATE TABLE a (id bigint PRIMARY KEY, k bigint, w bigint); CREATE TABLE b (id bigint PRIMARY KEY, v bigint)").await;
+        db.run("INSERT INTO a SELECT n, n % 500, 0 FROM generate_series(1, 20000) AS s(n)").await;
+        db.run("INSERT INTO b SELECT n, 0 FROM generate_series(0, 400) AS s(n)").await;
+        db.run("CREATE MATERIALIZED VIEW n AS SELECT k, count(*) + sum(w) AS total FROM a GROUP BY k").await;
+        let write = async |step: i64| {
+            let (id, k) = (step * 7_919 % 20_000 + 1, step * 31 % 500);
+            let sql = format!(
+                "UPDATE b SET v = v + 1 WHERE id = {k}; UPDATE a SET k = {k}, w = {step} WHERE id = {id}; DELETE FROM b WHERE id = {}; \
+                 INSERT INTO b VALUES ({}, {step}) ON CONFLICT (id) DO UPDATE SET v = excluded.v",
+                k + 1,
+                (k + 250) % 500
+            );
+            db.run(&sql).await;
+        };
+        let views = async {
+            for (place, query) in QUERIES.iter().enumerate() {
+                db.run(&format!("CREATE MATERIALIZED VIEW v{place} AS {query}")).await;
+            }
+        };
+        let writes = async {
+            for step in 0..60 {
+                write(step).await;
+            }
+        };
+        tokio::join!(views, writes);
+        for step in 60..70 {
+            write(step).await;
+            for (place, query) in QUERIES.iter().enumerate() {
+                let differing = format!(
+                    "SELECT count(*) FROM ((TABLE v{place} EXCEPT ALL {query}) UNION ALL ({query} EXCEPT ALL TABLE v{place})) AS d"
+                );
+                assert_eq!(db.run(&differing).await, "0", "{query}, step {step}, {driver:?}");
+            }
+        }
+        let kept = "SELECT state_rows FROM thalweg.operators WHERE relation = 'v1' AND operator LIKE 'Join%'";
+        assert_eq!(db.run(kept).await, "0", "both sides are looked up");
+        db.0.shutdown().await.expect("it closes");
+    }
+}

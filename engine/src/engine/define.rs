@@ -11,6 +11,7 @@ use datafusion::sql::sqlparser::ast;
 use super::{Core, Done, Engine, Notice};
 use crate::error::sqlstate;
 use crate::plan::Plan;
+use crate::plan::lookups::look_up;
 use crate::plan::query::{PlannedQuery, Planner};
 use crate::plan::statement::{ColumnDef, CreateFunction, CreateSink, CreateStream, CreateTable, CreateView, Drop, Name, Parsed, Statement};
 use crate::sequencer::relation::{NewRelation, schema_of, source_of};
@@ -191,7 +192,7 @@ impl Core {
         }
         self.refuse_zone(&create.query, text)?;
         let errors = next(&mut ids);
-        let plan = planned.lower()?;
+        let plan = self.lower(&planned)?;
         let definition = Definition::MaterializedView { query: create.query_sql.clone(), options: create.options.clone(), errors };
         let view = Object { depends_on, ..object(id, &create.name, columns_of(&planned, &create.columns), definition, text) };
         let relation = self.workshop.computed(id, errors, 0, &plan, None)?;
@@ -215,7 +216,7 @@ impl Core {
         self.refuse_zone(&create.query, text)?;
         let mut ids = catalog.free_ids();
         let (id, errors) = (next(&mut ids), next(&mut ids));
-        let plan = planned.lower()?;
+        let plan = self.lower(&planned)?;
         let relation = self.workshop.computed(id, errors, 0, &plan, Some(connector(&create.options)?))?;
         let definition = Definition::Sink { query: create.query_sql.clone(), options: create.options.clone(), errors };
         let depends_on = self.dependencies(catalog, &create.query, &planned)?;
@@ -338,14 +339,21 @@ impl Core {
 
     fn lower_again(&self, object: &Object, query: &str) -> Result<Plan> {
         let columns: Vec<String> = object.columns.iter().map(|column| column.name.clone()).collect();
-        self.plan_view(&*crate::plan::parse::parse_query(query)?, &columns, query)?.lower()
+        self.lower(&self.plan_view(&*crate::plan::parse::parse_query(query)?, &columns, query)?)
     }
 }
 
 /// A query's plan for EXPLAIN CREATE MATERIALIZED VIEW and for a SUBSCRIBE to a query.
 impl Core {
     pub(super) fn lowered(&self, query: &ast::Query, columns: &[String]) -> Result<Plan> {
-        self.plan_view(query, columns, "")?.lower()
+        self.lower(&self.plan_view(query, columns, "")?)
+    }
+
+    /// The operators of a query that is kept current.
+    fn lower(&self, planned: &PlannedQuery) -> Result<Plan> {
+        let mut plan = planned.lower()?;
+        look_up(&mut plan, &|relation| self.shared.published.get(relation).and_then(|ports| ports.key));
+        Ok(plan)
     }
 }
 

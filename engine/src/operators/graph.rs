@@ -9,6 +9,7 @@ use catalog::ObjectId;
 use super::aggregate::AggregateKernel;
 use super::first_row::FirstRowKernel;
 use super::join::JoinKernel;
+use super::join_index::Index;
 use super::map::MapKernel;
 use super::over::OverKernel;
 use super::placement::Placement;
@@ -20,6 +21,7 @@ use super::unnest::UnnestKernel;
 use super::{Kernel, Output};
 use crate::metrics::{OperatorMetrics, OperatorName};
 use crate::plan::{BatchQuery, JoinKind, Node, Plan};
+use crate::published::Published;
 use crate::time::CLOCK;
 use crate::{ChangeBatch, Epoch, Error, Result};
 
@@ -29,6 +31,8 @@ pub struct Graph {
     pub operators: Vec<Operator>,
     /// The relations imported, in the order of [`Work::Import`]'s index.
     pub imports: Vec<ObjectId>,
+    /// Those among them in which joins look rows up.
+    pub looks_up: Vec<ObjectId>,
 }
 
 /// One operator.
@@ -84,22 +88,49 @@ pub enum Route {
     ToOne,
 }
 
-/// Builds worker `worker`'s graph of `plan`. Fails where a kernel cannot be made of its plan.
-pub fn build(plan: &Plan, worker: usize, metrics: &[Arc<OperatorMetrics>]) -> Result<Graph> {
+/// Where a relation's port on this worker publishes.
+pub type PortOf<'a> = dyn Fn(ObjectId) -> Option<Arc<Published>> + 'a;
+
+/// Builds worker `worker`'s graph of `plan`, whose joins may look rows up in the ports of that worker. Fails where a kernel cannot be
+/// made of its plan.
+pub fn build(plan: &Plan, worker: usize, metrics: &[Arc<OperatorMetrics>], port_of: &PortOf<'_>) -> Result<Graph> {
     let imports = plan.relations();
+    let mut looks_up = Vec::new();
+    plan.visit(&mut |plan| looks_up.extend(looked_up(plan).into_iter().flatten().map(|(relation, _)| relation)));
     let mut metrics = metrics.iter().cloned();
     let mut operators = Vec::new();
-    let mut placements: Vec<Placement> = Vec::new();
+    for (operator, routes) in plan.operators().into_iter().zip(placed(plan).0) {
+        let inputs = operator.inputs.iter().zip(routes).map(|(from, route)| Input { from: *from, route }).collect();
+        let work = work(operator.plan, worker, &imports, &mut metrics, port_of)?;
+        operators.push(Operator { work, inputs, metrics: next(&mut metrics) });
+    }
+    Ok(Graph { operators, imports, looks_up })
+}
+
+/// The routes of each operator's inputs, and where the output's rows are.
+fn placed(plan: &Plan) -> (Vec<Vec<Route>>, Placement) {
+    let (mut all_routes, mut placements): (Vec<Vec<Route>>, Vec<Placement>) = (Vec::new(), Vec::new());
     for operator in plan.operators() {
         let of_inputs: Vec<&Placement> = operator.inputs.iter().map(|input| &placements[*input]).collect();
         let routes: Vec<Route> = of_inputs.iter().enumerate().map(|(port, input)| route(operator.plan, port, input)).collect();
-        let placement = Placement::of(operator.plan, &of_inputs, &routes);
-        let inputs = operator.inputs.iter().zip(routes).map(|(from, route)| Input { from: *from, route }).collect();
-        let work = work(operator.plan, worker, &imports, &mut metrics)?;
-        operators.push(Operator { work, inputs, metrics: next(&mut metrics) });
-        placements.push(placement);
+        placements.push(Placement::of(operator.plan, &of_inputs, &routes));
+        all_routes.push(routes);
     }
-    Ok(Graph { operators, imports })
+    (all_routes, placements.pop().unwrap_or_default())
+}
+
+/// The columns by which readers look rows of the result up, when its rows are spread over workers by them, too.
+pub fn key_of(plan: &Plan) -> Option<Vec<usize>> {
+    Some(plan.lookup_key()).filter(|key| !plan.append_only && placed(plan).1.is_by(key))
+}
+
+/// The relations in which a join looks up the rows of its left and of its right input, with the columns it reads.
+fn looked_up(plan: &Plan) -> [Option<(ObjectId, &[usize])>; 2] {
+    let Node::Join(join) = &plan.node else { return [None; 2] };
+    [(&join.left, join.looks_up[0]), (&join.right, join.looks_up[1])].map(|(side, looks_up)| match &side.node {
+        Node::Scan { relation, columns } if looks_up => Some((*relation, columns.as_slice())),
+        _ => None,
+    })
 }
 
 /// The names of `plan`'s operators in the order in which [`build`] numbers them: those of a recursion's step come before it.
@@ -128,7 +159,7 @@ pub(super) fn kernel(plan: &Plan) -> Result<Option<Box<dyn Kernel>>> {
         Node::Unnest(unnest) => Box::new(UnnestKernel::new(unnest, plan.schema.clone())),
         Node::Union(_) => Box::new(UnionKernel::new(plan.schema.clone())),
         Node::Aggregate(aggregate) => Box::new(AggregateKernel::with_schema(aggregate, aggregate.input.append_only, plan.schema.clone())?),
-        Node::Join(join) => Box::new(JoinKernel::new(join)?),
+        Node::Join(join) => Box::new(JoinKernel::new(join, [None, None])?),
         Node::TopN(top) => match FirstRowKernel::of(top, top.input.append_only, plan.schema.clone())? {
             Some(kernel) => Box::new(kernel),
             None => Box::new(TopNKernel::new(top, top.input.append_only)?),
@@ -139,7 +170,7 @@ pub(super) fn kernel(plan: &Plan) -> Result<Option<Box<dyn Kernel>>> {
     }))
 }
 
-fn work(plan: &Plan, worker: usize, imports: &[ObjectId], metrics: &mut NextMetrics<'_>) -> Result<Work> {
+fn work(plan: &Plan, worker: usize, imports: &[ObjectId], metrics: &mut NextMetrics<'_>, port_of: &PortOf<'_>) -> Result<Work> {
     Ok(match &plan.node {
         Node::Scan { relation, columns } => {
             let import = imports.iter().position(|import| import == relation).expect("imports are all relations of the plan");
@@ -150,6 +181,14 @@ fn work(plan: &Plan, worker: usize, imports: &[ObjectId], metrics: &mut NextMetr
             let kernel = AggregateKernel::with_schema(aggregate, aggregate.input.append_only, plan.schema.clone())?;
             let initial = if worker == 0 { kernel.initial_output()? } else { None };
             Work::Kernel(Box::new(kernel), initial)
+        }
+        Node::Join(join) => {
+            let index = |(relation, columns): (ObjectId, &[usize])| match port_of(relation) {
+                Some(port) => Ok(Index::new(port, columns.to_vec())),
+                None => Err(Error::internal(format!("there is no port of relation {}", relation.0))),
+            };
+            let [left, right] = looked_up(plan).map(|relation| relation.map(index).transpose());
+            Work::Kernel(Box::new(JoinKernel::new(join, [left?, right?])?), None)
         }
         Node::Recursion(recursion) => Work::Kernel(Box::new(RecursionKernel::new(recursion, plan.schema.clone(), metrics)?), None),
         Node::Recompute(recompute) => {
@@ -173,6 +212,7 @@ fn route(plan: &Plan, port: usize, input: &Placement) -> Route {
         Node::Aggregate(aggregate) => (&aggregate.keys, input.keeps_together(&aggregate.keys)),
         Node::TopN(top) => (&top.partition, input.keeps_together(&top.partition)),
         Node::Over(over) => (&over.partition, input.keeps_together(&over.partition)),
+        Node::Join(join) if join.looks_up[port] => return Route::Local,
         // The two sides meet only if both are placed by the hash of the very key.
         Node::Join(join) if port == 0 => (&join.left_keys, input.is_by(&join.left_keys)),
         Node::Join(join) => (&join.right_keys, input.is_by(&join.right_keys)),

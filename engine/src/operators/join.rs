@@ -4,6 +4,10 @@
 //! rows, so each pair of fresh rows meets once. Pairs of one key come in pieces, so a hot key's cross product is never held at
 //! once. Candidates are pruned by key, then by the residual over the columns it uses; only what is left is gathered.
 //!
+//! A side whose relation keeps its rows by the join's very keys is looked up there ([`Index`]): the left one as of the step's epoch, the
+//! right one as of the epoch before. In the first epoch of all, the rows of such a side are all there, and its changes, which come
+//! in parts and are these rows, say nothing more.
+//!
 //! Outer, semi, anti and mark joins need to know whether a row has a match: see [`super::join_matches`]. A row with a null key
 //! matches nothing (unless `nulls_equal`), so it passes through without any state. Guaranteed: the output is the exact difference.
 //! Not guaranteed: that it is consolidated (a pair may come and go in one step).
@@ -15,9 +19,10 @@ use arrow::buffer::BooleanBuffer;
 use arrow::compute::{filter, filter_record_batch, take};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 
+use super::join_index::{Index, Known};
 use super::join_matches::{MatchedRows, Presence, RowChange};
 use super::join_residual::Residual;
-use super::{Kernel, Output, StateSize};
+use super::{Kernel, Output, Parts, StateSize};
 use crate::plan::{Join, JoinKind};
 use crate::state::equality::Location;
 use crate::state::key::null_keys;
@@ -36,6 +41,8 @@ pub struct JoinKernel {
     residual: Option<Residual>,
     left: Side,
     right: Side,
+    /// The first epoch with changes.
+    first: Option<Epoch>,
 }
 
 /// What is known of one input.
@@ -43,7 +50,9 @@ struct Side {
     /// The columns of the input that are kept, of which `keys` are the key.
     columns: Vec<usize>,
     keys: Vec<usize>,
+    /// Its rows; none where they are in an index.
     spine: Spine,
+    index: Option<Index>,
     /// For each row how many matches it has, where the output depends on it.
     matched: Option<MatchedRows>,
     /// Only whether a row is there counts, not how often.
@@ -57,8 +66,8 @@ enum SideName {
 }
 
 impl JoinKernel {
-    /// The kernel of a planned join, without any rows.
-    pub fn new(join: &Join) -> Result<Self> {
+    /// The kernel of a planned join, without any rows but those of the left and the right input's index.
+    pub fn new(join: &Join, [left_index, right_index]: [Option<Index>; 2]) -> Result<Self> {
         let (left, right) = (join.left.schema.clone(), join.right.schema.clone());
         let residual = join.residual.as_ref().map(|condition| Residual::new(condition, &left, &right)).transpose()?;
         let right_columns = match join.kind {
@@ -77,19 +86,26 @@ impl JoinKernel {
             schema: output_schema(join.kind, &left, &right),
             nulls_equal: join.nulls_equal,
             residual,
-            left: Side::new(&left, left_columns, join.left_keys.clone(), join.left.append_only && !counts_left, counts_left, false)?,
-            right: Side::new(&right, right_columns, right_keys, join.right.append_only && !counts_right, counts_right, is_tested)?,
+            left: Side {
+                index: left_index,
+                ..Side::new(&left, left_columns, join.left_keys.clone(), join.left.append_only && !counts_left, counts_left, false)?
+            },
+            right: Side {
+                index: right_index,
+                ..Side::new(&right, right_columns, right_keys, join.right.append_only && !counts_right, counts_right, is_tested)?
+            },
+            first: None,
         })
     }
 
     /// Joins fresh rows of side `fresh` with the other side's known rows.
     fn join_fresh(&mut self, fresh: SideName, run: &Run, pairs: &mut PairSums, out: &mut Output) -> Result<()> {
-        let known = self.side(fresh.other());
+        let known = self.side(fresh.other()).known();
         let mut probe = known.spine.probe(run);
         while !probe.is_done() {
-            let matches = probe.next(&known.spine, run, PIECE_ROWS);
+            let matches = probe.next(known.spine, run, PIECE_ROWS);
             out.n_state_rows_read += matches.n_rows_read;
-            let pairs_found = Pairs::new(fresh, run, &known.spine, matches);
+            let pairs_found = Pairs::new(fresh, run, known, matches);
             let pairs_found = match &self.residual {
                 Some(residual) => self.filter(residual, pairs_found, out)?,
                 None => pairs_found,
@@ -233,6 +249,18 @@ impl JoinKernel {
 impl Kernel for JoinKernel {
     fn step(&mut self, epoch: Epoch, inputs: Vec<Vec<ChangeBatch>>, out: &mut Output) -> Result<()> {
         let [left, right]: [Vec<ChangeBatch>; 2] = inputs.try_into().expect("a join has two inputs");
+        let is_first = *self.first.get_or_insert(epoch) == epoch;
+        let (left, right) = match (is_first, &self.left.index, &self.right.index) {
+            (true, _, Some(_)) => (left, vec![]),
+            (true, Some(_), None) => (vec![], right),
+            _ => (left, right),
+        };
+        if let Some(index) = &mut self.left.index {
+            index.look_at(epoch)?;
+        }
+        if let Some(index) = &mut self.right.index {
+            index.look_at(if is_first { epoch } else { epoch - 1 })?;
+        }
         let left = self.matchable(SideName::Left, left, out)?;
         let right = self.matchable(SideName::Right, right, out)?;
         let left = self.sorted(SideName::Left, epoch, left, out)?;
@@ -241,16 +269,27 @@ impl Kernel for JoinKernel {
         if let Some(run) = &left {
             self.join_fresh(SideName::Left, run, &mut sums, out)?;
             sums.close(SideName::Left, run, &self.right.spine)?;
-            self.left.spine.push(run.clone())?;
+            self.left.keep(run)?;
         }
         if let Some(run) = &right {
             self.join_fresh(SideName::Right, run, &mut sums, out)?;
             sums.close(SideName::Right, run, &self.left.spine)?;
-            self.right.spine.push(run.clone())?;
+            self.right.keep(run)?;
         }
         let PairSums { left_rows, right_rows, .. } = sums;
         self.settle(SideName::Left, epoch, left.as_deref(), left_rows, out)?;
-        self.settle(SideName::Right, epoch, right.as_deref(), right_rows, out)
+        self.settle(SideName::Right, epoch, right.as_deref(), right_rows, out)?;
+        [&mut self.left.index, &mut self.right.index].into_iter().flatten().for_each(Index::look_away);
+        Ok(())
+    }
+
+    fn parts(&self, epoch: Epoch) -> Parts<'_> {
+        let mut indexes = [&self.left.index, &self.right.index].into_iter().flatten().peekable();
+        let is_first = self.first.is_none_or(|first| first == epoch);
+        match indexes.peek().is_none() || (is_first && indexes.all(|index| index.has_closed(epoch))) {
+            true => Parts::Any,
+            false => Parts::Whole,
+        }
     }
 
     fn state_size(&self) -> StateSize {
@@ -278,9 +317,20 @@ impl Side {
             spine: Spine::new(schema.clone(), keys.clone(), append_only),
             matched: is_counted.then(|| MatchedRows::new(schema.clone(), keys.clone())),
             presence: is_tested.then(|| Presence::new(schema, keys.clone())),
+            index: None,
             columns,
             keys,
         })
+    }
+
+    /// The rows to be joined with.
+    fn known(&self) -> Known<'_> {
+        self.index.as_ref().map_or_else(|| Known::of(&self.spine), Index::known)
+    }
+
+    /// Keeps fresh rows, unless their relation does.
+    fn keep(&mut self, run: &Arc<Run>) -> Result<()> {
+        if self.index.is_some() { Ok(()) } else { self.spine.push(run.clone()) }
     }
 }
 
@@ -297,12 +347,12 @@ impl SideName {
 struct Pairs<'a> {
     fresh: SideName,
     run: &'a Run,
-    known: &'a Spine,
+    known: Known<'a>,
     matches: Matches,
 }
 
 impl<'a> Pairs<'a> {
-    fn new(fresh: SideName, run: &'a Run, known: &'a Spine, matches: Matches) -> Self {
+    fn new(fresh: SideName, run: &'a Run, known: Known<'a>, matches: Matches) -> Self {
         Self { fresh, run, known, matches }
     }
 
@@ -339,7 +389,7 @@ impl<'a> Pairs<'a> {
             return Ok(Vec::new());
         }
         if side != self.fresh {
-            return self.known.gather_arrays(&self.matches.location, columns);
+            return self.known.gather(&self.matches.location, columns);
         }
         let locations = &self.run.index.locations;
         let rows = UInt32Array::from_iter_values(self.matches.probe_row.iter().map(|entry| locations[*entry as usize].row));

@@ -13,6 +13,7 @@ pub mod evaluate;
 pub mod first_row;
 pub mod graph;
 pub mod join;
+pub mod join_index;
 mod join_matches;
 mod join_residual;
 mod kept_rows;
@@ -58,16 +59,27 @@ pub trait Kernel: Send {
         false
     }
 
-    /// The columns of its one input that make a group, when a step reads all rows of the groups that it changes, and it keeps all
-    /// rows: then the changes of a group come in one part, even of a very large epoch.
-    fn groups(&self) -> Option<&[usize]> {
-        None
+    /// How the changes of an epoch may come, when they are very many.
+    fn parts(&self, _epoch: Epoch) -> Parts<'_> {
+        Parts::Any
     }
 
     /// Rows and bytes of state kept.
     fn state_size(&self) -> StateSize {
         StateSize::default()
     }
+}
+
+/// How a kernel can be handed the changes of one epoch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Parts<'a> {
+    /// In parts, as they come.
+    Any,
+    /// In parts that have all changes of a group, named by columns of the one input: a step reads all rows of the groups that it
+    /// changes, and all rows are kept anyway.
+    OfGroups(&'a [usize]),
+    /// All at once.
+    Whole,
 }
 
 /// What a kernel produced in one step.

@@ -27,7 +27,7 @@ use datafusion::physical_expr::window::WindowExpr;
 use self::partition::{Block, Partition, Region, Row, changed, copies, cut};
 use self::running::{State, Stretch};
 use super::ordered_rows::RowKey;
-use super::{Kernel, Output, StateSize, error_change};
+use super::{Kernel, Output, Parts, StateSize, error_change};
 use crate::plan::{Over, Reach};
 use crate::{ChangeBatch, Epoch, Error, Result};
 
@@ -436,8 +436,8 @@ impl Kernel for OverKernel {
         Ok(())
     }
 
-    fn groups(&self) -> Option<&[usize]> {
-        Some(&self.partition_columns)
+    fn parts(&self, _epoch: Epoch) -> Parts<'_> {
+        Parts::OfGroups(&self.partition_columns)
     }
 
     fn state_size(&self) -> StateSize {

@@ -67,8 +67,10 @@ fn mapped(map: &Map, column: usize) -> Option<usize> {
 /// Pairs have the keys of both sides; a row padded with nulls is where its own side's key is.
 fn of_join(join: &Join, arrived: &[Placement]) -> Placement {
     let n_left = join.left.schema.fields().len();
-    let left = arrived[0].clone();
-    let right = arrived[1].renamed(|column| Some(n_left + column));
+    // What is looked up is where its relation has it: by the key.
+    let arrived = |port: usize, keys: &Vec<usize>| if join.looks_up[port] { Placement(vec![keys.clone()]) } else { arrived[port].clone() };
+    let left = arrived(0, &join.left_keys);
+    let right = arrived(1, &join.right_keys).renamed(|column| Some(n_left + column));
     match join.kind {
         JoinKind::Inner => Placement([left.0, right.0].concat()),
         JoinKind::Left | JoinKind::LeftSemi | JoinKind::LeftAnti | JoinKind::LeftMark => left,

@@ -26,7 +26,7 @@ use timely::scheduling::Activator;
 
 use super::graph::{Route, step};
 use super::pieces::Pieces;
-use super::{Kernel, Output};
+use super::{Kernel, Output, Parts};
 use crate::metrics::OperatorMetrics;
 use crate::state::key::hash_rows;
 use crate::update::worker_of;
@@ -214,11 +214,13 @@ impl Driver {
         if self.kernel.is_stateless() {
             self.step(epoch, emit);
         } else if stashed.n_rows > MAX_STASHED_ROWS {
-            if let Some(groups) = self.kernel.groups() {
-                let split = stashed.split(groups);
-                self.note(split);
-            } else if self.stash.first_key_value().is_some_and(|(first, _)| *first == epoch) {
-                self.step_part(epoch, emit);
+            match self.kernel.parts(epoch) {
+                Parts::OfGroups(columns) => {
+                    let split = stashed.split(columns);
+                    self.note(split);
+                }
+                Parts::Any if self.stash.first_key_value().is_some_and(|(first, _)| *first == epoch) => self.step_part(epoch, emit),
+                Parts::Any | Parts::Whole => {}
             }
         }
     }
@@ -253,8 +255,11 @@ impl Driver {
     fn step_piece(&mut self, epoch: Epoch, emit: &mut impl FnMut(&Capability<Epoch>, Vec<ChangeBatch>)) {
         let stashed = self.stash.get_mut(&epoch).expect("the caller has found this epoch");
         let capability = stashed.capability.clone();
-        let groups = self.kernel.groups().expect("only a kernel with groups has pieces");
-        let piece = stashed.split(groups).map(|()| stashed.pieces.pop());
+        let split = match self.kernel.parts(epoch) {
+            Parts::OfGroups(columns) => stashed.split(columns),
+            Parts::Any | Parts::Whole => Err(Error::internal("only the changes of groups are put into pieces")),
+        };
+        let piece = split.map(|()| stashed.pieces.pop());
         let Some(piece) = self.note(piece) else { return };
         if let Some(changes) = piece.and_then(|piece| self.run(epoch, vec![piece])) {
             emit(&capability, changes);

@@ -42,7 +42,7 @@ impl<'a> Tree<'a> {
             return tree.explain(tree.operators[recursion].inputs[*port], name_of, level, lines);
         }
         let what = describe(plan, name_of);
-        let state = state_bound(plan).map_or(String::new(), |bound| format!(" state: {bound}"));
+        let state = state_bound(plan, name_of).map_or(String::new(), |bound| format!(" state: {bound}"));
         let is_repeated = self.is_explained[index].replace(true) && !inputs.is_empty();
         let shared = if is_repeated { " (shared, see above)" } else { "" };
         lines.push(format!("{}{what} [{}]{state}{shared}", "  ".repeat(level), maintenance(plan)));
@@ -174,7 +174,7 @@ fn rows(top: &TopN) -> String {
 }
 
 /// What bounds the operator's state; `None` for those that keep none.
-fn state_bound(plan: &Plan) -> Option<String> {
+fn state_bound(plan: &Plan, name_of: &dyn Fn(ObjectId) -> String) -> Option<String> {
     match &plan.node {
         Node::Scan { .. } | Node::Constant(_) | Node::Map(_) | Node::Unnest(_) | Node::Union(_) | Node::Given(_) => None,
         Node::Aggregate(aggregate) => {
@@ -187,7 +187,7 @@ fn state_bound(plan: &Plan) -> Option<String> {
                 names => format!("{groups}, and the values of {}", names.join(", ")),
             })
         }
-        Node::Join(_) => Some("rows of both inputs".into()),
+        Node::Join(join) => Some(rows_of_join(join, name_of)),
         Node::TopN(top) => {
             let per = if top.partition.is_empty() { "" } else { " per partition" };
             Some(match (top.input.append_only, top.skip.checked_add(top.fetch)) {
@@ -201,6 +201,20 @@ fn state_bound(plan: &Plan) -> Option<String> {
         Node::Recursion(recursion) if recursion.is_distinct => Some("the rounds of each row; on one worker".into()),
         Node::Recursion(_) => Some("that of its operators; on one worker".into()),
         Node::Recompute(_) => Some("all input rows".into()),
+    }
+}
+
+/// The rows that a join keeps, and those that it looks up in the state of a relation.
+fn rows_of_join(join: &Join, name_of: &dyn Fn(ObjectId) -> String) -> String {
+    let relation = |side: &Plan| match &side.node {
+        Node::Scan { relation, .. } => name_of(*relation),
+        _ => String::new(),
+    };
+    match join.looks_up {
+        [false, false] => "rows of both inputs".into(),
+        [true, false] => format!("rows of the right input; the left's are looked up in {}", relation(&join.left)),
+        [false, true] => format!("rows of the left input; the right's are looked up in {}", relation(&join.right)),
+        [true, true] => format!("none; rows are looked up in {} and {}", relation(&join.left), relation(&join.right)),
     }
 }
 

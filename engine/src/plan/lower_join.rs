@@ -154,6 +154,7 @@ impl Sides {
             right: self.right.plan,
             kind,
             nulls_equal,
+            looks_up: [false; 2],
         }));
         let joined = Plan { node, schema: Arc::clone(&joined_schema), append_only };
         let kept: Vec<usize> = match kind {

@@ -172,6 +172,7 @@ impl Threading {
             right_keys: vec![],
             nulls_equal: false,
             residual: None,
+            looks_up: [false; 2],
         };
         let n_columns = schema.fields().len();
         moved(Node::Join(Box::new(join)), n_columns + 1, (1..=n_columns).chain([0]), &schema, append_only)

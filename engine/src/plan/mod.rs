@@ -19,6 +19,7 @@ mod grouping_sets;
 mod guards;
 pub mod inline;
 pub mod interrupt;
+pub mod lookups;
 mod lower;
 mod lower_aggregate;
 mod lower_join;
@@ -227,6 +228,9 @@ pub struct Join {
     pub nulls_equal: bool,
     /// Over the left's columns followed by the right's; a pair matches only when it is true.
     pub residual: Option<Arc<dyn PhysicalExpr>>,
+    /// Whether the rows of the left and of the right input are not kept by the join, but looked up where their relation keeps them
+    /// by the very keys ([`lookups`]).
+    pub looks_up: [bool; 2],
 }
 
 /// The rows at positions `skip..skip + fetch` of each partition, in `order`, ties broken by the row encoding.

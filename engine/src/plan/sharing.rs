@@ -70,7 +70,8 @@ fn same_call(a: &AggregateCall, b: &AggregateCall) -> bool {
 }
 
 fn same_join(a: &Join, b: &Join) -> bool {
-    (a.kind, &a.left_keys, &a.right_keys, a.nulls_equal) == (b.kind, &b.left_keys, &b.right_keys, b.nulls_equal) && a.residual == b.residual
+    (a.kind, &a.left_keys, &a.right_keys, a.nulls_equal, a.looks_up) == (b.kind, &b.left_keys, &b.right_keys, b.nulls_equal, b.looks_up)
+        && a.residual == b.residual
 }
 
 fn same_top(a: &TopN, b: &TopN) -> bool {

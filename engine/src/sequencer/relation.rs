@@ -14,7 +14,7 @@ use crate::decode::decode_error_schema;
 use crate::metrics::RelationEntry;
 use crate::operators::graph;
 use crate::plan::{Maintenance, Plan};
-use crate::published::Published;
+use crate::published::{Ports, Publications, Published};
 use crate::sink::blackhole::Blackhole;
 use crate::source::spec::SourceSpec;
 use crate::{Epoch, Error, Result};
@@ -32,7 +32,7 @@ pub struct NewRelation {
     /// Counters of it and its errors relation.
     pub metrics: Vec<(ObjectId, RelationEntry)>,
     /// Where the ports of both publish, by worker.
-    pub published: Vec<(ObjectId, Vec<Arc<Published>>)>,
+    pub published: Vec<(ObjectId, Ports)>,
     /// For a relation that is not computed.
     pub stored: Option<Stored>,
     /// Where its rows come from.
@@ -60,6 +60,8 @@ pub struct Workshop {
     pub n_workers: usize,
     /// Where `file` sources may read.
     pub file_root: Option<std::path::PathBuf>,
+    /// Where ports publish: joins look rows up there.
+    pub published: Publications,
 }
 
 /// The Arrow schema of an object's columns, with their SQL types in the metadata.
@@ -118,6 +120,7 @@ impl Workshop {
         }
         let entry = RelationEntry::new(self.n_workers, Vec::new());
         let published = Published::for_workers(self.n_workers);
+        let shard_columns = stored.shard_columns.clone();
         let append_only = !matches!(object.definition, Definition::Table { .. });
         let creates = (0..self.n_workers)
             .map(|worker| Create {
@@ -137,7 +140,7 @@ impl Workshop {
             reads: Vec::new(),
             creates: vec![creates],
             metrics: vec![(object.id, entry)],
-            published: vec![(object.id, published)],
+            published: vec![(object.id, Ports { ports: published, key: shard_columns })],
             stored: Some(stored),
             source: source_of(object, self.file_root.as_deref())?,
         })
@@ -152,7 +155,8 @@ impl Workshop {
         plan.visit(&mut |node| is_recomputed |= node.maintenance() == Maintenance::Recompute);
         let mut creates = Vec::with_capacity(self.n_workers);
         for worker in 0..self.n_workers {
-            let graph = graph::build(plan, worker, &entry.operators[worker])?;
+            let port = |relation| self.published.get(relation).map(|ports| Arc::clone(&ports.ports[worker]));
+            let graph = graph::build(plan, worker, &entry.operators[worker], &port)?;
             creates.push(Create {
                 relation: id,
                 schema: plan.schema.clone(),
@@ -180,7 +184,10 @@ impl Workshop {
             reads: plan.relations(),
             creates: vec![creates],
             metrics: vec![(id, entry), (errors, errors_entry)],
-            published: vec![(id, published), (errors, errors_published)],
+            published: vec![
+                (id, Ports { ports: published, key: graph::key_of(plan) }),
+                (errors, Ports { ports: errors_published, key: None }),
+            ],
             stored: None,
             source: None,
         })

@@ -182,6 +182,14 @@ impl Snapshot {
         }
     }
 
+    /// The rows to be found by their key; none of an append-only relation.
+    pub(crate) fn into_spine(self) -> Option<Spine> {
+        match self.0 {
+            Rows::Appended { .. } => None,
+            Rows::Changed(snapshot) => Some(snapshot.into_spine()),
+        }
+    }
+
     /// A bound on the number of distinct rows, known without looking at them.
     pub fn n_rows_at_most(&self) -> u64 {
         match &self.0 {

@@ -291,6 +291,11 @@ impl SpineSnapshot {
         Spine { layout: self.layout.clone(), runs: Vec::new(), merges: Vec::new(), since: 0 }
     }
 
+    /// These rows, to be probed.
+    pub(crate) fn into_spine(self) -> Spine {
+        Spine { layout: self.layout, runs: self.runs, merges: Vec::new(), since: Epoch::MAX }
+    }
+
     /// The columns that find rows.
     pub(crate) fn key_columns(&self) -> &[usize] {
         &self.layout.key_columns
@@ -298,7 +303,7 @@ impl SpineSnapshot {
 
     /// The rows whose key is one of `keys`, each once, with its weight.
     pub(crate) fn lookup(&self, keys: &[ArrayRef]) -> Result<ChangeBatch> {
-        let spine = Spine { layout: self.layout.clone(), runs: self.runs.clone(), merges: Vec::new(), since: Epoch::MAX };
+        let spine = self.clone().into_spine();
         let Matches { location, weight, .. } = spine.lookup(keys)?;
         // A row is found by each of the keys that are equal.
         let found: BTreeMap<Location, i64> = location.into_iter().zip(weight).collect();

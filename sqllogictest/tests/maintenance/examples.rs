@@ -91,15 +91,24 @@ pub const EXAMPLES: &[(&str, &[Example])] = &[
     (
         "joins of all kinds on equal keys with any further condition; INTERSECT, EXCEPT, also with ALL",
         &[
-            query("SELECT t.id, u.x FROM t JOIN u ON t.id = u.id AND t.x + u.x > 2"),
-            query("SELECT t.id, u.x FROM t LEFT JOIN u ON t.id = u.id"),
-            query("SELECT u.id, t.x FROM t RIGHT JOIN u USING (id)"),
+            query("SELECT t.id, u.x FROM t JOIN u ON t.v = u.v AND t.x + u.x > 2"),
+            query("SELECT t.id, u.x FROM t LEFT JOIN u ON t.g = u.g AND t.v = u.v"),
+            query("SELECT u.id, t.x FROM t RIGHT JOIN u USING (v)"),
             query("SELECT t.id, u.x FROM t FULL JOIN u ON t.id = u.id"),
             query("SELECT a.id, b.x FROM e AS a JOIN e AS b ON a.id = b.id"),
             query("SELECT id FROM t INTERSECT SELECT id FROM u"),
             query("SELECT id FROM t EXCEPT SELECT id FROM u"),
             query("SELECT g FROM t INTERSECT ALL SELECT id FROM u"),
             query("SELECT id FROM t EXCEPT ALL SELECT id FROM u"),
+        ],
+    ),
+    (
+        "inner, left and right joins on all of a table's primary key, or on the columns a view is grouped by; the rows of that side, where they are not kept by an outer join, are looked up there",
+        &[
+            query("SELECT t.id, u.x FROM t JOIN u ON t.g = u.id AND t.x + u.x > 2"),
+            query("SELECT t.id, u.x FROM t LEFT JOIN u ON t.g = u.id"),
+            query("SELECT u.id, t.x FROM u RIGHT JOIN t ON u.id = t.g"),
+            query("SELECT t.id, u.x FROM t LEFT JOIN u USING (id)"),
         ],
     ),
     (

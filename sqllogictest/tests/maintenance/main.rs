@@ -73,6 +73,7 @@ impl Row {
             "all input rows" => (N_ROWS + N_FEW_ROWS, if self.kind() == "recompute" { 0 } else { N_ROWS }),
             // A join in a subquery is one with the distinct bindings; what it joins may be a grouping, or have several rows for each.
             "rows of both inputs" => (3 * N_ROWS, if example.contains(" ALL ") { 1 } else { 100 }),
+            "rows of the other input" => (3 * N_ROWS, N_ROWS),
             "one row per group of each set" => (N_GROUPS * N_VALUES, 1),
             "rows that will enter or leave" => (N_ROWS, N_ROWS),
             "what its terms keep" => (20 * N_ROWS, 0),

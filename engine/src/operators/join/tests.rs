@@ -10,6 +10,8 @@ use rand::{Rng, SeedableRng, rngs::StdRng};
 use super::*;
 use crate::operators::script::{changes, check, consolidated, schema};
 use crate::plan::{Node, Plan};
+use crate::published::Published;
+use crate::state::history::Trace;
 
 const KINDS: [JoinKind; 7] =
     [JoinKind::Inner, JoinKind::Left, JoinKind::Right, JoinKind::Full, JoinKind::LeftSemi, JoinKind::LeftAnti, JoinKind::LeftMark];
@@ -28,12 +30,32 @@ fn less() -> Option<Arc<dyn PhysicalExpr>> {
 }
 
 fn join(kind: JoinKind, keys: Vec<usize>, residual: Option<Arc<dyn PhysicalExpr>>, nulls_equal: bool, append_only: bool) -> JoinKernel {
+    join_with([None, None], kind, keys, residual, nulls_equal, append_only)
+}
+
+fn join_with(
+    indexes: [Option<Index>; 2],
+    kind: JoinKind,
+    keys: Vec<usize>,
+    residual: Option<Arc<dyn PhysicalExpr>>,
+    nulls_equal: bool,
+    append_only: bool,
+) -> JoinKernel {
     let input = || {
         let schema = schema("k:text v:int");
         Plan { node: Node::Constant(RecordBatch::new_empty(schema.clone())), schema, append_only }
     };
-    let join = Join { left: input(), right: input(), kind, left_keys: keys.clone(), right_keys: keys, nulls_equal, residual };
-    JoinKernel::new(&join).expect("the join is well-formed")
+    let join = Join {
+        left: input(),
+        right: input(),
+        kind,
+        left_keys: keys.clone(),
+        right_keys: keys,
+        nulls_equal,
+        residual,
+        looks_up: [false; 2],
+    };
+    JoinKernel::new(&join, indexes).expect("the join is well-formed")
 }
 
 fn ports() -> [(&'static str, SchemaRef); 2] {
@@ -279,6 +301,94 @@ fn random_changes_give_what_nested_loops_give() {
             }
             compare_with_reference(kind, true, false, true, false, seed);
             compare_with_reference(kind, false, true, false, false, seed);
+        }
+    }
+}
+
+/// A relation with the rows of a side in other columns, kept by their key.
+struct Relation {
+    trace: Trace,
+    port: Arc<Published>,
+}
+
+impl Relation {
+    /// The side's columns in the relation's.
+    const COLUMNS: [usize; 2] = [2, 0];
+
+    fn new() -> Self {
+        Self { trace: Trace::keyed(schema("v:int w:int k:text"), false, vec![2]), port: Arc::default() }
+    }
+
+    fn index(&self) -> Index {
+        Index::new(Arc::clone(&self.port), Self::COLUMNS.to_vec())
+    }
+
+    fn close(&mut self, epoch: Epoch, changes: &ChangeBatch) {
+        let columns = vec![changes.column(1).clone(), changes.column(1).clone(), changes.column(0).clone()];
+        let rows = RecordBatch::try_new(self.trace.schema().clone(), columns).expect("the columns fit");
+        self.trace.insert(epoch, &changes.with_rows(rows)).expect("it is inserted");
+        // The join is at this epoch: that before it is held.
+        self.trace.allow_compaction(epoch.saturating_sub(1));
+        self.port.publish(epoch + 1, self.trace.version());
+    }
+}
+
+fn compare_with_lookups(kind: JoinKind, looks_up: [bool; 2], residual: bool, nulls_equal: bool, seed: u64) {
+    let mut random = StdRng::seed_from_u64(seed);
+    let mut relations = [Relation::new(), Relation::new()];
+    let index = |side: usize| looks_up[side].then(|| relations[side].index());
+    let residual_of = if residual { less() } else { None };
+    let mut kernel = join_with([index(0), index(1)], kind, vec![0], residual_of, nulls_equal, false);
+    let (mut left, mut right, mut output) = (Rows::new(), Rows::new(), BTreeMap::new());
+    let first = random.random_range(0..4);
+    for epoch in 0..40 {
+        let scripts = [random_changes(&mut random, &mut left, false), random_changes(&mut random, &mut right, false)];
+        let fresh = scripts.each_ref().map(|script| changes(&ports()[0].1, script));
+        relations.iter_mut().zip(&fresh).for_each(|(relation, fresh)| relation.close(epoch, fresh));
+        if epoch < first {
+            continue;
+        }
+        // The first changes are the rows that are there; they come in parts.
+        let inputs: Vec<[ChangeBatch; 2]> = match epoch == first {
+            true => {
+                let all = [&left, &right].map(|rows| changes(&ports()[0].1, &script_of(rows)));
+                let half = all.each_ref().map(|all| all.len() / 2);
+                vec![
+                    [all[0].slice(0, half[0]), all[1].slice(0, half[1])],
+                    [0, 1].map(|side| all[side].slice(half[side], all[side].len() - half[side])),
+                ]
+            }
+            false => vec![fresh],
+        };
+        assert_eq!(kernel.parts(epoch), if epoch == first { Parts::Any } else { Parts::Whole });
+        for part in inputs {
+            let mut out = Output::default();
+            kernel.step(epoch, part.into_iter().map(|batch| vec![batch]).collect(), &mut out).expect("the step succeeds");
+            for (row, weight) in consolidated(&out.changes) {
+                *output.entry(row).or_insert(0) += weight;
+            }
+        }
+        output.retain(|_, weight| *weight != 0);
+        let expected = reference(kind, true, residual, nulls_equal, &left, &right);
+        assert_eq!(output, expected, "{kind:?}, looks up {looks_up:?}, residual {residual}, seed {seed}, epoch {epoch}: {scripts:?}");
+    }
+    let kept = [&kernel.left, &kernel.right].map(|side| side.spine.n_rows() == 0);
+    assert!(looks_up.iter().zip(kept).all(|(looks_up, keeps_nothing)| !looks_up || keeps_nothing), "what is looked up is not kept");
+}
+
+fn script_of(rows: &Rows) -> String {
+    rows.iter().map(|(row, weight)| format!("{weight:+} {}", text(row))).collect::<Vec<_>>().join(" | ")
+}
+
+#[test]
+fn what_is_looked_up_is_joined_as_what_is_kept() {
+    use JoinKind::{Inner, Left, Right};
+    let sides = [(Inner, [true, false]), (Inner, [false, true]), (Inner, [true, true]), (Left, [false, true]), (Right, [true, false])];
+    for seed in 0..6 {
+        for (kind, looks_up) in sides {
+            for (residual, nulls_equal) in [(false, false), (true, false), (false, true)] {
+                compare_with_lookups(kind, looks_up, residual, nulls_equal, seed);
+            }
         }
     }
 }

@@ -50,6 +50,7 @@ impl Walks {
             right_keys: vec![0],
             nulls_equal: false,
             residual: None,
+            looks_up: [false; 2],
         }));
         let hops = self.most_hops.map_or_else(|| column("hops"), |_| with(Operator::Plus, 1));
         let step = Node::Map(Map {
