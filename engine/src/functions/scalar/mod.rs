@@ -14,8 +14,10 @@ mod datetime;
 pub mod fields;
 pub mod in_zone;
 pub mod intervals;
+mod json;
 mod math;
 pub mod numeric;
+mod ordered_lists;
 mod overload;
 pub mod patterns;
 mod polymorphic;
@@ -48,6 +50,8 @@ pub fn register(registry: &mut dyn FunctionRegistry) -> Result<()> {
     for function in all() {
         registry.register_udf(function.into_udf())?;
     }
-    registry.register_udf(polymorphic::pg_typeof())?;
+    for function in json::functions().into_iter().chain(ordered_lists::functions()).chain([polymorphic::pg_typeof()]) {
+        registry.register_udf(function)?;
+    }
     Ok(())
 }

@@ -15,6 +15,7 @@ use super::pg_syntax;
 mod calls;
 mod columns;
 mod literals;
+mod of_lists;
 mod row_in;
 mod rows;
 
@@ -108,7 +109,10 @@ fn rewrite_expr(expr: &mut Expr) {
         Expr::InSubquery { .. } => row_in::rewrite(expr),
         Expr::UnaryOp { .. } => calls::rewrite_unary(expr),
         Expr::AtTimeZone { .. } | Expr::SimilarTo { .. } | Expr::Like { .. } | Expr::ILike { .. } => calls::rewrite_operator(expr),
-        Expr::Function(_) => calls::rewrite_call(expr),
+        Expr::Function(_) => {
+            calls::rewrite_call(expr);
+            of_lists::rewrite(expr);
+        }
         _ => {}
     }
 }
