@@ -22,7 +22,7 @@ use super::lower_recursion::{Working, reads_a_round};
 use super::query::relation_source;
 use super::recompute::recompute;
 use super::temporal::has_condition;
-use super::{Aggregate, Node, Plan};
+use super::{Aggregate, Node, Plan, series};
 use crate::error::sqlstate;
 use crate::{Error, Result};
 
@@ -104,17 +104,19 @@ impl<'a> Lowering<'a> {
         if let Some(working) = self.working.filter(|working| working.is_read_by(scan)) {
             return Ok(working.scan(scan));
         }
-        let Some(source) = relation_source(plan) else {
-            let error = Error::unsupported(
-                format!("\"{}\" cannot be read by a materialized view", scan.table_name),
-                "its rows are computed when they are read; read it with a query or a plain view",
-            );
-            return Err(error);
-        };
         let n_columns = scan.source.schema().fields().len();
         let columns = scan.projection.clone().unwrap_or_else(|| (0..n_columns).collect());
-        let node = Node::Scan { relation: source.id, columns };
-        let scanned = Plan { node, schema: arrow_schema(plan), append_only: source.append_only };
+        let (node, append_only) = match (relation_source(plan), series::rows(scan)?) {
+            (Some(source), _) => (Node::Scan { relation: source.id, columns }, source.append_only),
+            (None, Some(rows)) => (Node::Constant(rows.project(&columns)?.with_schema(arrow_schema(plan))?), true),
+            (None, None) => {
+                return Err(Error::unsupported(
+                    format!("\"{}\" cannot be read by a materialized view", scan.table_name),
+                    "its rows are computed when they are read; read it with a query or a plain view",
+                ));
+            }
+        };
+        let scanned = Plan { node, schema: arrow_schema(plan), append_only };
         let Some(filter) = scan.filters.iter().cloned().reduce(Expr::and) else { return Ok(scanned) };
         let predicate =
             self.compile(&filter, plan.schema()).ok_or_else(|| Error::internal(format!("scan filter {filter} cannot be evaluated")))?;

@@ -11,7 +11,7 @@ use catalog::SqlType;
 use catalog::types::SystemType;
 use datafusion::sql::sqlparser::ast::{
     self, AccessExpr, BinaryOperator, CastKind, DataType, Expr, FunctionArg, FunctionArgExpr, ObjectName, Select, SelectItem,
-    SelectItemQualifiedWildcardKind, SetExpr, TableAlias, TableAliasColumnDef, TableFactor, UnaryOperator, Value, Visit, VisitMut, Visitor,
+    SelectItemQualifiedWildcardKind, SetExpr, TableAlias, TableAliasColumnDef, TableFactor, UnaryOperator, Value, VisitMut,
     VisitorMut,
 };
 
@@ -236,8 +236,20 @@ pub(super) fn rewrite_factor(factor: &mut TableFactor) {
                 TableFactor::UNNEST { alias, array_exprs: arguments, with_offset: false, with_offset_alias: None, with_ordinality: false };
             rewrite_unnest(factor);
         }
-        "generate_series" if arguments.iter().any(is_computed) => {
-            *factor = derived(call("unnest", [call("generate_series", arguments)]), &function, alias.take());
+        // The planner takes constants alone for a function in FROM, and of them whole numbers.
+        "generate_series" if !arguments.iter().all(is_whole) => {
+            let mut alias = alias.take().unwrap_or_else(|| plain_alias(&function));
+            if alias.columns.is_empty() {
+                alias.columns = vec![TableAliasColumnDef::from_name(alias.name.value.as_str())];
+            }
+            let array_exprs = vec![call("generate_series", arguments)];
+            *factor = TableFactor::UNNEST {
+                alias: Some(alias),
+                array_exprs,
+                with_offset: false,
+                with_offset_alias: None,
+                with_ordinality: false,
+            };
         }
         "generate_subscripts" => {
             *factor = derived(call("unnest", [call("generate_subscripts_list", arguments)]), &function, alias.take());
@@ -290,20 +302,17 @@ fn integer(text: &str) -> Expr {
     read_as(text, &SqlType::Integer)
 }
 
-/// Whether an argument is more than a constant: the planner takes constants alone for a function in FROM.
-fn is_computed(expr: &Expr) -> bool {
-    struct Columns;
-    impl Visitor for Columns {
-        type Break = ();
-
-        fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<()> {
-            match expr {
-                Expr::Identifier(_) | Expr::CompoundIdentifier(_) | Expr::Subquery(_) => ControlFlow::Break(()),
-                _ => ControlFlow::Continue(()),
-            }
+/// Whether it is a whole number, or computed of such.
+fn is_whole(expr: &Expr) -> bool {
+    match expr {
+        Expr::Value(ast::ValueWithSpan { value, .. }) => matches!(value, Value::Number(..) | Value::Placeholder(_) | Value::Null),
+        Expr::UnaryOp { expr, .. } | Expr::Nested(expr) => is_whole(expr),
+        Expr::BinaryOp { left, right, .. } => is_whole(left) && is_whole(right),
+        Expr::Cast { expr, data_type, .. } => {
+            is_whole(expr) && matches!(data_type, DataType::Int(_) | DataType::Integer(_) | DataType::BigInt(_) | DataType::SmallInt(_))
         }
+        _ => false,
     }
-    Visit::visit(expr, &mut Columns).is_break()
 }
 
 /// `(SELECT value AS name) AS alias`.
