@@ -352,7 +352,10 @@ impl Core {
     /// The operators of a query that is kept current.
     fn lower(&self, planned: &PlannedQuery) -> Result<Plan> {
         let mut plan = planned.lower()?;
-        look_up(&mut plan, &|relation| self.shared.published.get(relation).and_then(|ports| ports.key));
+        // What is recomputed is epochs behind, and would keep all of these apart in the relations that it looks rows up in.
+        if !plan.is_recomputed() {
+            look_up(&mut plan, &|relation| self.shared.published.get(relation).and_then(|ports| ports.key));
+        }
         Ok(plan)
     }
 }

@@ -467,6 +467,13 @@ impl Plan {
         self.inputs_mut().into_iter().for_each(Self::allow_nulls);
     }
 
+    /// Whether any part of it is run in batch again.
+    pub fn is_recomputed(&self) -> bool {
+        let mut is_recomputed = false;
+        self.visit(&mut |plan| is_recomputed |= plan.maintenance() == Maintenance::Recompute);
+        is_recomputed
+    }
+
     /// The relations scanned anywhere below, each once, in plan order.
     pub fn relations(&self) -> Vec<ObjectId> {
         let mut found = Vec::new();

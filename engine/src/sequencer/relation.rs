@@ -13,7 +13,7 @@ use crate::command::{Create, CreateDataflow, Keep};
 use crate::decode::decode_error_schema;
 use crate::metrics::RelationEntry;
 use crate::operators::graph;
-use crate::plan::{Maintenance, Plan};
+use crate::plan::Plan;
 use crate::published::{Ports, Publications, Published};
 use crate::sink::blackhole::Blackhole;
 use crate::source::spec::SourceSpec;
@@ -151,8 +151,6 @@ impl Workshop {
         let entry = RelationEntry::new(self.n_workers, graph::names(plan));
         let errors_entry = RelationEntry::new(self.n_workers, Vec::new());
         let (published, errors_published) = (Published::for_workers(self.n_workers), Published::for_workers(self.n_workers));
-        let mut is_recomputed = false;
-        plan.visit(&mut |node| is_recomputed |= node.maintenance() == Maintenance::Recompute);
         let mut creates = Vec::with_capacity(self.n_workers);
         for worker in 0..self.n_workers {
             let port = |relation| self.published.get(relation).map(|ports| Arc::clone(&ports.ports[worker]));
@@ -174,7 +172,7 @@ impl Workshop {
                     errors,
                     errors_metrics: Arc::clone(&errors_entry.relation[worker]),
                     errors_published: Arc::clone(&errors_published[worker]),
-                    in_flow_control: !is_recomputed,
+                    in_flow_control: !plan.is_recomputed(),
                 }),
             });
         }
