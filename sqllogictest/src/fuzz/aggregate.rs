@@ -158,7 +158,13 @@ impl Queries<'_> {
         match construct {
             SumFloat => format!("(sum({}){filter} + 0.0)", raw(&argument)),
             AvgFloat => format!("(avg({}){filter} + 0.0)", raw(&argument)),
-            Variance => format!("({}({argument}){filter} + 0.0)", self.one_of(&["var_pop", "var_samp", "stddev_pop", "stddev_samp"])),
+            Variance => {
+                let function = self.one_of(&["var_pop", "var_samp", "stddev_pop", "stddev_samp"]);
+                // No numbers whose squares are out of range; NaN is behind all of them.
+                let value = self.operand(Type::Float, own);
+                let bounded = format!("CASE WHEN abs({value}) < 1e150 OR abs({value}) > 1.7e308 THEN {value} END");
+                format!("({function}({bounded}){filter} + 0.0)")
+            }
             Median => format!("(median({argument}){filter} + 0.0)"),
             _ => format!("(percentile_cont(0.25) WITHIN GROUP (ORDER BY {argument}){filter} + 0.0)"),
         }

@@ -67,7 +67,9 @@ pub const EXAMPLES: &[(&str, &[Example])] = &[
         &[
             query("SELECT g, string_agg(s, ',' ORDER BY id) AS a, array_agg(id ORDER BY id DESC) AS b FROM t GROUP BY g"),
             query("SELECT g, jsonb_agg(s ORDER BY id) AS a, json_object_agg(id, x ORDER BY id) AS b FROM t GROUP BY g"),
-            query("SELECT g, mode() WITHIN GROUP (ORDER BY x) AS a, percentile_disc(0.5) WITHIN GROUP (ORDER BY id) AS b FROM t GROUP BY g"),
+            query(
+                "SELECT g, mode() WITHIN GROUP (ORDER BY x) AS a, percentile_disc(0.5) WITHIN GROUP (ORDER BY id) AS b FROM t GROUP BY g",
+            ),
             query("SELECT g, median(id) AS a, approx_distinct(id) AS b, approx_median(id) AS c FROM t GROUP BY g"),
             query("SELECT g, percentile_cont(0.5) WITHIN GROUP (ORDER BY id) AS a FROM t GROUP BY g"),
             query("SELECT g, approx_percentile_cont(0.5) WITHIN GROUP (ORDER BY id) AS a FROM t GROUP BY g"),
