@@ -102,6 +102,15 @@ impl ChangeBatch {
         self.rows.get_array_memory_size() + self.weights.as_ref().map_or(0, |weights| weights.len() * 8)
     }
 
+    /// The same, copied where that would keep much more memory alive than it takes itself: a row of a large batch keeps all of it.
+    pub fn owned(&self) -> Result<Self> {
+        let columns = self.rows.columns().iter().map(owned).collect::<Result<_>>()?;
+        let options = RecordBatchOptions::new().with_row_count(Some(self.len()));
+        let weights = self.weights.as_ref().map(|weights| owned(&(std::sync::Arc::new(weights.clone()) as ArrayRef))).transpose()?;
+        let rows = RecordBatch::try_new_with_options(self.rows.schema(), columns, &options)?;
+        Ok(Self { rows, weights: weights.as_ref().map(as_weights) })
+    }
+
     /// The same changes with other rows of the same number (a projection).
     pub fn with_rows(&self, rows: RecordBatch) -> Self {
         Self::with_weights(rows, self.weights.clone())
@@ -151,6 +160,20 @@ impl ChangeBatch {
             None => std::sync::Arc::new(Int64Array::from(vec![1; self.len()])),
         }
     }
+}
+
+/// The column itself, or a copy when it would keep more than twice its own bytes alive.
+pub fn owned(column: &ArrayRef) -> Result<ArrayRef> {
+    const SLACK_BYTES: usize = 1024;
+    if column.get_buffer_memory_size() <= 2 * slice_bytes(column) + SLACK_BYTES {
+        return Ok(column.clone());
+    }
+    Ok(take(column, &UInt32Array::from_iter_values(0..column.len() as u32), None)?)
+}
+
+/// The bytes of a column's own rows.
+pub fn slice_bytes(column: &ArrayRef) -> usize {
+    column.to_data().get_slice_memory_size().unwrap_or_else(|_| column.get_buffer_memory_size())
 }
 
 /// The rows at `indices`; unlike Arrow's own, also of a batch without columns.
@@ -266,4 +289,25 @@ pub mod ipc {
 /// Bytes of a batch's own rows, of buffers that it shares only its part.
 pub fn bytes_of_rows(batch: &RecordBatch) -> usize {
     batch.columns().iter().map(|column| column.to_data().get_slice_memory_size().unwrap_or_else(|_| column.get_array_memory_size())).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use arrow::array::StringArray;
+    use arrow::datatypes::{DataType, Field, Schema};
+
+    use super::*;
+
+    #[test]
+    fn a_row_of_its_own_keeps_no_large_batch() {
+        let texts = StringArray::from_iter_values((0..10_000).map(|n| format!("text {n}")));
+        let schema = Arc::new(Schema::new(vec![Field::new("s", DataType::Utf8, false)]));
+        let rows = RecordBatch::try_new(schema, vec![Arc::new(texts)]).expect("the column fits");
+        let row = ChangeBatch::new(rows, vec![-1; 10_000].into()).slice(7_777, 1);
+        let owned = row.owned().expect("it is copied");
+        assert!(row.memory_bytes() > 100_000 && owned.memory_bytes() < 2_000, "{} bytes", owned.memory_bytes());
+        assert_eq!((owned.rows(), owned.weight(0)), (row.rows(), -1));
+    }
 }

@@ -152,7 +152,12 @@ impl Port {
 
     fn feed(&mut self, changes: &[(Epoch, ChangeBatch)]) {
         let mut subscribers = std::mem::take(&mut self.subscribers);
-        subscribers.retain_mut(|subscriber| self.feed_one(subscriber, changes));
+        if subscribers.is_empty() {
+            return;
+        }
+        // They wait in queues, which are bounded by what they hold.
+        let changes: Vec<_> = changes.iter().map(|(epoch, batch)| (*epoch, batch.owned().unwrap_or_else(|_| batch.clone()))).collect();
+        subscribers.retain_mut(|subscriber| self.feed_one(subscriber, &changes));
         self.subscribers = subscribers;
     }
 

@@ -13,6 +13,7 @@ use arrow::datatypes::SchemaRef;
 
 use super::equality::{Equality, Location, RowReader};
 use super::key::{hash_columns, hash_is_exact};
+use crate::update::{owned, slice_bytes};
 use crate::{ChangeBatch, Epoch, Result};
 
 /// How the rows of a spine are found and told apart.
@@ -60,19 +61,6 @@ impl Batch {
         let options = arrow::array::RecordBatchOptions::new().with_row_count(Some(rows.num_rows()));
         Ok(Arc::new(Self { rows: RecordBatch::try_new_with_options(rows.schema(), columns, &options)?, n_bytes }))
     }
-}
-
-/// The column itself, or a copy when it would keep more than twice its own bytes alive.
-fn owned(column: &ArrayRef) -> Result<ArrayRef> {
-    const SLACK_BYTES: usize = 1024;
-    if column.get_buffer_memory_size() <= 2 * slice_bytes(column) + SLACK_BYTES {
-        return Ok(column.clone());
-    }
-    Ok(take(column, &UInt32Array::from_iter_values(0..column.len() as u32), None)?)
-}
-
-fn slice_bytes(column: &ArrayRef) -> usize {
-    column.to_data().get_slice_memory_size().unwrap_or_else(|_| column.get_buffer_memory_size())
 }
 
 /// The sorted entries of a run, as a struct of arrays.
