@@ -273,3 +273,61 @@ fn join_name(kind: JoinKind) -> &'static str {
         JoinKind::LeftMark => "mark",
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::operators::script::schema;
+    use crate::plan::{Aggregate, Join, TopN};
+
+    fn input() -> Plan {
+        Plan { node: Node::Union(vec![]), schema: schema("a:int b:int c:int"), append_only: false }
+    }
+
+    /// How rows get to port `port` of `node`, when their operator leaves them anywhere.
+    fn routed(node: Node, port: usize) -> Route {
+        route(&Plan { node, ..input() }, port, &Placement::default())
+    }
+
+    fn aggregate(keys: Vec<usize>) -> Node {
+        Node::Aggregate(Aggregate { input: Box::new(input()), keys, aggregates: vec![] })
+    }
+
+    #[test]
+    fn rows_go_where_their_key_is() {
+        assert_eq!(routed(aggregate(vec![2, 0]), 0), Route::ByKey(vec![2, 0]));
+        assert_eq!(routed(aggregate(vec![]), 0), Route::ToOne);
+        let top = |partition| TopN { input: Box::new(input()), partition, order: vec![], skip: 0, fetch: 1, with_row_number: false };
+        assert_eq!(routed(Node::TopN(top(vec![1])), 0), Route::ByKey(vec![1]));
+        assert_eq!(routed(Node::TopN(top(vec![])), 0), Route::ToOne);
+        assert_eq!(routed(Node::Union(vec![input(), input()]), 1), Route::Local);
+    }
+
+    #[test]
+    fn each_side_of_a_join_goes_by_its_own_key() {
+        let join = |left_keys, right_keys| {
+            let (left, right, kind) = (input(), input(), JoinKind::Inner);
+            Node::Join(Box::new(Join {
+                left,
+                right,
+                kind,
+                left_keys,
+                right_keys,
+                nulls_equal: false,
+                residual: None,
+                looks_up: [false; 2],
+            }))
+        };
+        assert_eq!(routed(join(vec![0], vec![2]), 0), Route::ByKey(vec![0]));
+        assert_eq!(routed(join(vec![0], vec![2]), 1), Route::ByKey(vec![2]));
+        assert_eq!((routed(join(vec![], vec![]), 0), routed(join(vec![], vec![]), 1)), (Route::ToOne, Route::ToOne));
+    }
+
+    #[test]
+    fn rows_that_are_there_are_not_sent() {
+        let by = |keys| Plan { node: aggregate(keys), ..input() };
+        let after = Placement::of(&by(vec![0]), &[&Placement::default()], &[Route::ByKey(vec![0])]);
+        assert_eq!(route(&by(vec![0]), 0, &after), Route::Local);
+        assert_eq!(route(&by(vec![1]), 0, &after), Route::ByKey(vec![1]));
+    }
+}

@@ -335,3 +335,96 @@ fn canonical_column(column: &ArrayRef) -> ArrayRef {
         _ => column.clone(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::sync::Arc;
+
+    use arrow::array::Int64Array;
+    use arrow::compute::cast;
+
+    use super::*;
+    use crate::operators::script::{changes, rows_text, schema};
+
+    fn interned(table: &mut KeyTable, columns: &[ArrayRef]) -> Vec<usize> {
+        let mut numbers = Vec::new();
+        table.intern(columns, &mut numbers).expect("the types have an encoding");
+        numbers
+    }
+
+    /// Rows with keys of these columns, as text, are told apart and come back as they were.
+    #[track_caller]
+    fn come_back(columns: &str, text: &str, numbers: &[usize]) {
+        let batch = changes(&schema(columns), text);
+        let types: Vec<DataType> = batch.rows().columns().iter().map(|column| column.data_type().clone()).collect();
+        let mut table = KeyTable::new(&types).expect("the types have an encoding");
+        assert_eq!(interned(&mut table, batch.rows().columns()), numbers, "{columns}");
+        assert_eq!((table.n_slots(), table.len()), (numbers.len(), numbers.len()));
+        let found = table.columns(numbers).expect("they were encoded");
+        let found = arrow::array::RecordBatch::try_new(batch.rows().schema(), found).expect("the columns' types are the same");
+        assert_eq!(rows_text(&found), rows_text(batch.rows()), "{columns}");
+    }
+
+    #[test]
+    fn keys_come_back_as_they_were() {
+        come_back("a:bool", "+ true | + null | + false", &[0, 1, 2]);
+        come_back("a:int4 b:int", "+ 1 -1 | + -1 1 | + 0 null | + null 0 | + null null | + 0 0", &[0, 1, 2, 3, 4, 5]);
+        come_back("a:date b:float c:timestamp", "+ 2024-02-29 -1.5 null | + null null 2024-02-29T12:00:00 | + null 0.0 null", &[0, 1, 2]);
+        come_back(
+            "a:bool b:bool c:bool",
+            "+ null false false | + false null false | + false false null | + false false false",
+            &[0, 1, 2, 3],
+        );
+        come_back("a:int b:int c:int d:int", "+ 1 2 3 4 | + 1 2 3 null | + null 2 3 4", &[0, 1, 2]);
+        come_back("a:decimal", "+ 1.0000000000 | + null | + -1.0000000000", &[0, 1, 2]);
+        come_back("a:text b:int[]", "+ a [1] | + '' [] | + null null | + b [1,null]", &[0, 1, 2, 3]);
+    }
+
+    #[test]
+    fn keys_of_each_width_come_back() {
+        let numbers: ArrayRef = Arc::new(Int64Array::from(vec![Some(0), Some(1), None, Some(-1), Some(127), Some(-128)]));
+        for data_type in [DataType::Int8, DataType::Int16, DataType::Int32, DataType::Int64, DataType::Float32, DataType::Float64] {
+            let column = cast(&numbers, &data_type).expect("small numbers fit");
+            let mut table = KeyTable::new(std::slice::from_ref(&data_type)).expect("numbers have an encoding");
+            assert_eq!(interned(&mut table, std::slice::from_ref(&column)), [0, 1, 2, 3, 4, 5]);
+            assert_eq!(table.columns(&[0, 1, 2, 3, 4, 5]).expect("they were encoded"), [column], "{data_type}");
+        }
+    }
+
+    #[test]
+    fn a_number_is_given_out_again() {
+        for columns in ["a:int", "a:text"] {
+            let key = |text: &str| changes(&schema(columns), text).rows().columns().to_vec();
+            let mut table = KeyTable::new(&[key("+ 1")[0].data_type().clone()]).expect("the type has an encoding");
+            assert_eq!(interned(&mut table, &key("+ 7 | + 8 | + 7 | + 9")), [0, 1, 0, 2]);
+            table.remove(1);
+            assert_eq!((table.len(), table.n_slots()), (2, 3));
+            assert_eq!(interned(&mut table, &key("+ 9 | + 5 | + 8")), [2, 1, 3]);
+            assert_eq!(table.columns(&[1, 0]).expect("they were encoded"), key("+ 5 | + 7"));
+        }
+    }
+
+    /// A table of hashes that do not spread is right and slow.
+    #[test]
+    fn neighbours_have_hashes_far_apart() {
+        let low: BTreeSet<u64> = (0..65_536).map(|n| WordKey { words: [n], nulls: 0 }.hash() % 65_536).collect();
+        let high: BTreeSet<u64> = (0..65_536).map(|n| WordKey { words: [n << 32, 7], nulls: 0 }.hash() >> 48).collect();
+        // By chance it would be 1 - 1/e of them.
+        assert!(low.len() > 35_000 && high.len() > 35_000, "{} and {} different hashes", low.len(), high.len());
+        assert_ne!(WordKey { words: [0], nulls: 0 }.hash(), WordKey { words: [0], nulls: 1 }.hash());
+    }
+
+    #[test]
+    fn bytes_come_with_keys_and_go_with_them() {
+        let mut keys = ByteKeys::new(&[DataType::Utf8]).expect("text has an encoding");
+        let (mut free, mut n_slots) = (Vec::new(), 0);
+        let mut numbers = Vec::new();
+        let text: ArrayRef = Arc::new(arrow::array::StringArray::from(vec!["x".repeat(10_000), "y".repeat(10_000)]));
+        keys.intern(&[text], &mut Slots { free: &mut free, n_slots: &mut n_slots }, &mut numbers).expect("text has an encoding");
+        let n_bytes = keys.n_bytes();
+        assert!((20_000..21_500).contains(&n_bytes), "{n_bytes} bytes");
+        keys.remove(0);
+        assert!((10_000..n_bytes - 9_999).contains(&keys.n_bytes()), "{} bytes", keys.n_bytes());
+    }
+}

@@ -98,4 +98,23 @@ mod tests {
         assert_eq!(placement.after(&Route::ToOne), Placement::default());
         assert_eq!(placement.after(&Route::ByKey(vec![2])), Placement(vec![vec![2]]));
     }
+
+    #[test]
+    fn a_join_keeps_what_its_kind_keeps() {
+        let input = |columns: &str| {
+            let schema = crate::operators::script::schema(columns);
+            Plan { node: Node::Union(vec![]), schema, append_only: false }
+        };
+        let placed = |kind| {
+            let (left_keys, right_keys) = (vec![0], vec![1]);
+            let (left, right) = (input("a:int b:int c:int"), input("d:int e:int"));
+            let join = Join { left, right, kind, left_keys, right_keys, nulls_equal: false, residual: None, looks_up: [false; 2] };
+            of_join(&join, &[Placement(vec![vec![0]]), Placement(vec![vec![1]])]).0
+        };
+        assert_eq!(placed(JoinKind::Inner), [[0], [4]]);
+        assert_eq!(placed(JoinKind::Left), [[0]]);
+        assert_eq!(placed(JoinKind::LeftMark), [[0]]);
+        assert_eq!(placed(JoinKind::Right), [[4]]);
+        assert!(placed(JoinKind::Full).is_empty());
+    }
 }

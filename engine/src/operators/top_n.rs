@@ -526,7 +526,8 @@ mod tests {
     fn a_partition_without_rows_is_forgotten() {
         let mut kernel = kernel(0, 2, false, false);
         check(&mut kernel, &port(), "1: + a 1 x | + b 1 x\n2: - a 1 x | - b 1 x", "1: + a 1 x | + b 1 x\n2: - a 1 x | - b 1 x");
-        assert_eq!((kernel.state_size().n_rows, kernel.partitions.index.len(), kernel.partitions.free.len()), (0, 0, 2));
+        assert_eq!((kernel.size, kernel.partitions.index.len(), kernel.partitions.free.len()), (StateSize::default(), 0, 2));
+        assert_eq!(kernel.partitions.n_key_bytes, 0);
     }
 
     type Row = (Option<String>, Option<i64>, String);

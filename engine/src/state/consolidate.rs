@@ -51,4 +51,18 @@ mod tests {
         let sum = sum.expect("integers can be encoded");
         assert_eq!((sum.len(), sum.weight(0)), (1, 2));
     }
+
+    #[test]
+    fn rows_without_columns_are_one_row() {
+        let schema: SchemaRef = Arc::new(Schema::empty());
+        let rows = |n_rows| {
+            let options = RecordBatchOptions::new().with_row_count(Some(n_rows));
+            RecordBatch::try_new_with_options(schema.clone(), vec![], &options).expect("no column is missing")
+        };
+        let sum = |n_deleted| {
+            let changes = [ChangeBatch::inserts(rows(3)), ChangeBatch::deletes(rows(n_deleted))];
+            consolidate(&schema, &changes).expect("there is nothing to encode")
+        };
+        assert_eq!((sum(1).len(), sum(1).weight(0), sum(3).len()), (1, 2, 0));
+    }
 }

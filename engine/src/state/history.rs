@@ -375,6 +375,20 @@ mod tests {
     }
 
     #[test]
+    fn a_row_that_was_never_there_is_no_row() {
+        let schema = schema("k:text n:int");
+        let mut trace = Trace::keyed(schema.clone(), false, vec![1, 0]);
+        trace.insert(1, &changes(&schema, "+ a 1 | -2 b 2")).expect("it inserts");
+        let snapshot = trace.snapshot_at(1);
+        assert_eq!(snapshot.key(), Some(&[1, 0][..]));
+        assert!(snapshot.changes().any(|batch| batch.is_err()));
+        let missing = changes(&schema, "+ b 2");
+        assert!(snapshot.lookup(&[missing.column(1).clone(), missing.column(0).clone()]).is_err());
+        let appended = Trace::new(schema, true).snapshot_at(0);
+        assert!(appended.key().is_none() && appended.lookup(&[]).is_err());
+    }
+
+    #[test]
     fn a_snapshot_does_not_see_what_comes_later() {
         let schema = schema("n:int");
         let mut trace = Trace::new(schema.clone(), false);

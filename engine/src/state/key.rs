@@ -251,7 +251,7 @@ fn fold_other(column: &ArrayRef, data_type: &DataType, hashes: &mut [u64]) {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use arrow::array::{BooleanArray, DictionaryArray, Float32Array, Float64Array, Int32Array, Int64Array, StringArray};
     use rand::{Rng, SeedableRng, rngs::StdRng};
 
@@ -272,7 +272,7 @@ mod tests {
     }
 
     /// Undoes each step of `hash_8_bytes` with seed 0: that an inverse exists is why equal hashes mean equal values.
-    fn unhash(mut hash: u64) -> u64 {
+    pub(in crate::state) fn unhash(mut hash: u64) -> u64 {
         const MULTIPLIER: u64 = 0x9fb2_1c65_1e98_df25;
         let inverse = (0..6).fold(MULTIPLIER, |x, _| x.wrapping_mul(2u64.wrapping_sub(MULTIPLIER.wrapping_mul(x))));
         hash ^= (hash >> 28) ^ (hash >> 56);

@@ -429,3 +429,66 @@ pub(crate) fn gather_columns(batches: &[&RecordBatch], locations: &[Location], c
         None => Err(crate::Error::internal("rows are gathered from at least one batch")),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use rand::{Rng, SeedableRng, rngs::StdRng};
+
+    use super::*;
+    use crate::operators::script::{changes, schema};
+
+    /// Entries of one hash, as if the hash function were a bad one.
+    fn colliding(rows: &RecordBatch, weights: Vec<i64>) -> (Index, RowReader) {
+        let n_rows = rows.num_rows();
+        let locations = (0..n_rows as u32).map(|row| Location { batch: 0, row }).collect();
+        let index = Index { hashes: vec![7; n_rows], row_hashes: vec![9; n_rows], locations, weights };
+        (index, RowReader::new(rows.columns().iter().map(|column| vec![column.clone()])))
+    }
+
+    #[test]
+    fn rows_of_one_hash_are_told_apart() {
+        let rows = changes(&schema("t:text"), "+ a | + b | + c | + b | + a | + d | + c | + b | + null | + d | + null");
+        let (index, reader) = colliding(rows.rows(), vec![]);
+        assert_eq!(group(&index, &reader), [0, 1, 2, 1, 0, 5, 2, 1, 8, 5, 8]);
+        let sums = index.consolidated(&reader);
+        assert_eq!((sums.len(), sums.weights), (5, vec![2, 3, 2, 2, 2]));
+        let (index, reader) = colliding(rows.rows(), vec![1, 1, 2, -1, 1, 5, -1, 0, 3, -4, -2]);
+        let sums = index.consolidated(&reader);
+        let rows: Vec<u32> = sums.locations.iter().map(|location| location.row).collect();
+        assert_eq!((rows, sums.weights), (vec![0, 2, 5, 8], vec![2, 1, 1, 1]));
+    }
+
+    #[test]
+    fn each_hash_is_found_where_it_is() {
+        let mut random = StdRng::seed_from_u64(5);
+        for n_entries in [0, 1, 2, 17, 1000] {
+            for range in [1, 3, 100, u64::MAX] {
+                let mut hash = |_| if range == u64::MAX { random.random() } else { u64::MAX - random.random_range(0..range) };
+                let mut hashes: Vec<u64> = (0..n_entries).map(&mut hash).collect();
+                let others: Vec<u64> = (0..20).map(&mut hash).chain([0, 1, u64::MAX]).collect();
+                hashes.sort_unstable();
+                let directory = Directory::new(&hashes);
+                for hash in hashes.iter().chain(&others) {
+                    let (start, end) = directory.find(&hashes, *hash);
+                    let (from, to) = (hashes.partition_point(|other| other < hash), hashes.partition_point(|other| other <= hash));
+                    assert!((start as usize..end as usize) == (from..to) || (start == end && from == to), "{hash} among {hashes:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn rows_are_sorted_by_hash_then_row_hash_then_place() {
+        let mut random = StdRng::seed_from_u64(6);
+        for range in [1, 5, 1000, u64::MAX] {
+            let mut hashes = || (0..500).map(|_| random.random_range(0..range)).collect::<Vec<u64>>();
+            let (hashes, row_hashes) = (hashes(), hashes());
+            let mut expected: Vec<u32> = (0..500).collect();
+            expected.sort_by_key(|row| hashes[*row as usize]);
+            assert_eq!(sorted_order(&hashes, &[]), expected);
+            expected.sort_by_key(|row| (hashes[*row as usize], row_hashes[*row as usize]));
+            assert_eq!(sorted_order(&hashes, &row_hashes), expected);
+        }
+        assert!(sorted_order(&[], &[]).is_empty());
+    }
+}

@@ -507,13 +507,36 @@ mod tests {
     #[test]
     fn a_tiny_slice_does_not_keep_its_batch() {
         let schema = schema("k:text");
-        let text = vec!["+ abcdefghijklmnopqrstuvwxyz"; 10_000].join(" | ");
-        let large = changes(&schema, &text);
-        let mut spine = Spine::new(schema, vec![0], true);
-        spine.insert(1, &large.slice(5000, 2)).expect("it inserts");
-        assert!(spine.n_bytes() < 1000, "{} bytes", spine.n_bytes());
-        let held: usize = spine.runs[0].batches.iter().map(|batch| batch.rows.get_array_memory_size()).sum();
-        assert!(held < 4096, "{held} bytes");
+        for n_rows in [1000, 10_000] {
+            let text = vec!["+ abcdefghijklmnopqrstuvwxyz"; n_rows].join(" | ");
+            let large = changes(&schema, &text);
+            let mut spine = Spine::new(schema.clone(), vec![0], true);
+            spine.insert(1, &large.slice(500, 2)).expect("it inserts");
+            assert!(spine.n_bytes() < 1000, "{} bytes", spine.n_bytes());
+            let held: usize = spine.runs[0].batches.iter().map(|batch| batch.rows.get_array_memory_size()).sum();
+            assert!(held < 4096, "{held} bytes");
+        }
+    }
+
+    #[test]
+    fn many_small_batches_become_few() {
+        let schema = schema("k:int v:int");
+        let mut spine = Spine::new(schema.clone(), vec![0], true);
+        for epoch in 0..1000 {
+            spine.insert(epoch, &changes(&schema, &format!("+ {epoch} 1 | + {epoch} 2"))).expect("it inserts");
+        }
+        let n_batches: usize = spine.runs.iter().map(|run| run.batches.len()).sum();
+        assert!(n_batches <= 16 * spine.runs.len() && spine.runs.len() <= 10, "{n_batches} batches in {} runs", spine.runs.len());
+    }
+
+    #[test]
+    fn bytes_are_those_of_rows_and_index() {
+        let schema = schema("k:int v:int");
+        let mut spine = Spine::new(schema.clone(), vec![0], false);
+        let rows: Vec<String> = (0..1000).map(|row| format!("+2 {row} 0")).collect();
+        spine.insert(1, &changes(&schema, &rows.join(" | "))).expect("it inserts");
+        // Two columns; hash, row hash, location and weight; and where the hashes begin.
+        assert!((48_000..51_000).contains(&spine.n_bytes()), "{} bytes", spine.n_bytes());
     }
 
     #[test]
@@ -541,6 +564,23 @@ mod tests {
         // A piece at a time, paid for by what is inserted.
         let (n_moved, n_merges) = (n_moved(&spine) - before, n_merges.max(spine.merges.len()));
         assert!(n_moved <= n_merges * 6_200, "{n_moved} entries moved for 100 rows");
+    }
+
+    /// For one value of eight bytes the hash says all but whether it is null: some value has the hash of null.
+    #[test]
+    fn a_null_is_not_the_value_of_its_hash() {
+        let schema = schema("k:int v:int");
+        let hash_of_null = crate::state::key::hash_rows(&[Arc::new(Int64Array::from(vec![None]))]).value(0);
+        let value = crate::state::key::tests::unhash(hash_of_null) as i64;
+        let mut spine = Spine::new(schema.clone(), vec![0], false);
+        let mut found = |epoch: Epoch, text: &str, key: Option<i64>| {
+            spine.insert(epoch, &changes(&schema, text)).expect("it inserts");
+            let matches = spine.lookup(&[Arc::new(Int64Array::from(vec![key]))]).expect("the lookup succeeds");
+            rows_text(&spine.gather(&matches.location, &[1]).expect("the rows are there"))
+        };
+        assert_eq!(found(1, &format!("+ {value} 1"), None), [""; 0]);
+        assert_eq!(found(2, "+ null 2", None), ["2"]);
+        assert_eq!(found(3, "+ 5 3", Some(value)), ["1"]);
     }
 
     #[test]

@@ -210,6 +210,23 @@ mod tests {
     }
 
     #[test]
+    fn a_region_has_all_changes_of_its_blocks() {
+        let changes: Vec<Row> = [5, 15, 10 * 128 * 5 + 1, 10 * 128 * 6, 10 * 128 * 6 + 1].map(|order| (key(order), 1)).into();
+        let ranges = |margin| partition(1).regions(&changes, margin, true).into_iter().map(|region| region.changes).collect::<Vec<_>>();
+        assert_eq!(ranges(0), [0..2, 2..3, 3..5]);
+        assert_eq!(ranges(1), [0..2, 2..5]);
+    }
+
+    #[test]
+    fn a_small_block_takes_the_next_one_in() {
+        let rows = |block: u32| (0..10).map(|row| (key(100 * block + row), 1)).collect();
+        let partition = Partition { blocks: (0..10).map(|block| Block::new(rows(block), State::default())).collect(), failed: false };
+        let blocks = |order, margin| partition.regions(&[(key(order), 1)], margin, true).remove(0).blocks;
+        assert_eq!((blocks(305, 0), blocks(905, 0)), (3..5, 9..10));
+        assert_eq!((blocks(305, 1), blocks(305, 11)), (2..5, 1..6));
+    }
+
+    #[test]
     fn the_rows_around_a_block_are_counted_in_copies() {
         let partition = partition(2);
         let orders =

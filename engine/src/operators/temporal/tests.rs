@@ -115,6 +115,22 @@ fn state_is_what_has_an_instant_ahead_and_what_is_due_is_read_alone() {
 }
 
 #[test]
+fn a_row_that_is_gone_waits_for_nothing() {
+    let mut kernel = kernel(Some(1), Some(2));
+    let rows = schema("k:text enters:int leaves:int");
+    let mut step = |text: &str| {
+        let clock = changes(&schema("now:timestamp"), "+ 1970-01-01T00:00:00.000010");
+        kernel.step(1, vec![vec![clock], vec![changes(&rows, text)]], &mut Output::default()).expect("the step succeeds");
+        kernel.state_size()
+    };
+    let kept = step("+2 entering 20 30 | + leaving 5 30");
+    assert_eq!(kept.n_rows, 2);
+    assert_eq!(step("- entering 20 30").n_rows, 2);
+    assert!(step("- entering 20 30").n_bytes < kept.n_bytes);
+    assert_eq!(step("- leaving 5 30"), StateSize::default());
+}
+
+#[test]
 fn random_histories_equal_the_condition() {
     for seed in 0..40 {
         let mut random = StdRng::seed_from_u64(seed);

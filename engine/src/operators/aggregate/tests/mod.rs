@@ -240,6 +240,33 @@ fn dead_groups_give_their_place_back() {
 }
 
 #[test]
+fn state_has_a_row_per_group_and_per_value_kept() {
+    for call in [Call::new("max", &["v"]), Call::new("count", &["v"]).distinct(), Call::new("median", &["v"])] {
+        let sql = call.sql();
+        let mut kernel = kernel("k:text v:int", &["k"], &[call], false);
+        let mut step = |sign: &str, values: std::ops::Range<i64>| {
+            harness::step(&mut kernel, &values.map(|v| format!("{sign} a {v}")).collect::<Vec<_>>().join(" | "));
+            super::super::Kernel::state_size(&kernel)
+        };
+        let (few, many) = (step("+", 0..10), step("+", 10..1010));
+        assert_eq!((few.n_rows, many.n_rows), (1 + 10, 1 + 1010), "{sql}");
+        assert!((16_000..300_000).contains(&(many.n_bytes - few.n_bytes)), "{sql}: {few:?} {many:?}");
+        assert_eq!(step("-", 10..1010).n_rows, few.n_rows, "{sql}");
+    }
+}
+
+#[test]
+fn what_no_distinct_aggregate_counts_is_not_kept() {
+    let mut kernel = kernel("k:text v:int g:bool", &["k"], &[Call::new("count", &["v"]).distinct().filter("g")], false);
+    let mut n_rows = |text: &str| {
+        harness::step(&mut kernel, text);
+        super::super::Kernel::state_size(&kernel).n_rows
+    };
+    assert_eq!(n_rows("+ a 1 true"), 2);
+    assert_eq!(n_rows("+ a 2 false | + a null true | + a 3 null"), 2);
+}
+
+#[test]
 fn reads_one_row_of_state_per_touched_group() {
     let mut kernel = kernel("k:int v:int", &["k"], &[Call::new("max", &["v"]), Call::new("count", &["v"]).distinct()], false);
     harness::step(&mut kernel, &(0..1000).map(|v| format!("+ 1 {v}")).collect::<Vec<_>>().join(" | "));
