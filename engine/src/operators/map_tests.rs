@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, SchemaRef};
+use datafusion::common::ScalarValue;
 use datafusion::logical_expr::Operator;
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr::expressions::{self, CastExpr, Column, NegativeExpr, lit};
@@ -109,6 +110,15 @@ fn the_outcome_does_not_depend_on_the_batch() {
     assert_eq!(run(&[rows[..5].to_vec(), rows[5..].to_vec()]), alone);
     assert_eq!(alone.0.keys().collect::<Vec<_>>(), ["5 6 -3 4"]);
     assert_eq!(alone.1.len(), 6, "{:?}", alone.1);
+}
+
+#[test]
+fn an_untyped_null_takes_the_type_of_its_column() {
+    let (input, expressions) =
+        (Box::new(Plan { node: Node::Union(vec![]), schema: schema(), append_only: false }), vec![column("a"), lit(ScalarValue::Null)]);
+    let mut kernel =
+        MapKernel::with_schema(&Map { input, predicate: None, expressions }, script::schema("a:int n:int")).expect("the plan is valid");
+    script::check(&mut kernel, &[("input", schema())], "1: + 6 3 x | + 7 0 y", "1: + 6 null | + 7 null");
 }
 
 #[test]

@@ -530,6 +530,18 @@ mod tests {
         assert_eq!(kernel.partitions.n_key_bytes, 0);
     }
 
+    #[test]
+    fn a_row_that_is_not_there_cannot_go() {
+        for text in ["- a 1 x", "+ a 2 x | + a 1 x | + a 0 x | -2 a 2 x", "+ a 2 x | + a 1 x | + a 0 x | -2 a 0 x", "+ b 1 x | - a 1 x"] {
+            let batch = changes(&port()[0].1, text);
+            let parts = (0..batch.len()).map(|row| batch.slice(row, 1));
+            let mut kernel = kernel(1, 1, false, false);
+            let mut step = |batch| kernel.step(1, vec![vec![batch]], &mut Output::default());
+            let failed = parts.map(|batch| step(batch).is_err()).collect::<Vec<_>>();
+            assert!(failed.iter().rev().skip(1).all(|failed| !failed) && failed.last() == Some(&true), "{text}: {failed:?}");
+        }
+    }
+
     type Row = (Option<String>, Option<i64>, String);
 
     /// Sorts everything anew.

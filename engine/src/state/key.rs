@@ -271,8 +271,8 @@ pub(super) mod tests {
         }
     }
 
-    /// Undoes each step of `hash_8_bytes` with seed 0: that an inverse exists is why equal hashes mean equal values.
-    pub(in crate::state) fn unhash(mut hash: u64) -> u64 {
+    /// Undoes each step of `hash_8_bytes`: that an inverse exists is why equal hashes mean equal values.
+    pub(in crate::state) fn unhash(mut hash: u64, seed: u64) -> u64 {
         const MULTIPLIER: u64 = 0x9fb2_1c65_1e98_df25;
         let inverse = (0..6).fold(MULTIPLIER, |x, _| x.wrapping_mul(2u64.wrapping_sub(MULTIPLIER.wrapping_mul(x))));
         hash ^= (hash >> 28) ^ (hash >> 56);
@@ -283,15 +283,16 @@ pub(super) mod tests {
         for _ in 0..63 {
             hash ^= hash.rotate_left(49) ^ hash.rotate_left(24);
         }
-        (hash ^ 0xc73a_b174_c5ec_d5a2).rotate_left(32)
+        let seed = seed ^ (u64::from((seed as u32).swap_bytes()) << 32);
+        (hash ^ 0xc73a_b174_c5ec_d5a2_u64.wrapping_sub(seed)).rotate_left(32)
     }
 
     #[test]
     fn the_hash_of_eight_bytes_is_a_bijection() {
         let mut random = StdRng::seed_from_u64(2);
         for _ in 0..10_000 {
-            let value: u64 = random.random();
-            assert_eq!(unhash(hash_8_bytes(value, 0)), value);
+            let (value, seed): (u64, u64) = random.random();
+            assert_eq!(unhash(hash_8_bytes(value, seed), seed), value);
         }
     }
 
@@ -308,6 +309,19 @@ pub(super) mod tests {
         let whole = hash_rows(lists.rows().columns());
         assert_eq!(hash_rows(lists.slice(2, 3).rows().columns()).values(), &whole.values()[2..]);
         assert_eq!(whole.value(0), whole.value(2));
+    }
+
+    /// The formula at the file's head: stored rows are where it says.
+    #[test]
+    fn a_column_is_hashed_with_the_hash_of_those_before_it() {
+        let rows = changes(&schema("t:text i:int4 l:int[]"), "+ a 7 [1,2] | + a null [1,2] | + a 7 []");
+        let first = xxh3_64_with_seed(b"a", 0);
+        let second = xxh3_64_with_seed(&7_i64.to_le_bytes(), first);
+        let elements: Vec<u8> = [1_i64, 2].iter().flat_map(|n| xxh3_64_with_seed(&n.to_le_bytes(), 0).to_le_bytes()).collect();
+        let third = |elements: &[u8], seed: u64| xxh3_64_with_seed(elements, seed ^ LIST_SEED);
+        let null = xxh3_64_with_seed(&[], first ^ NULL_SEED);
+        let expected = [third(&elements, second), third(&elements, null), third(&[], second)];
+        assert_eq!(hash_rows(rows.rows().columns()).values().to_vec(), expected);
     }
 
     #[test]

@@ -427,6 +427,7 @@ mod tests {
 
     use super::*;
     use crate::operators::script::{changes, consolidated, rows_text, schema};
+    use crate::state::key::{hash_rows, tests::unhash};
 
     /// The slow, obvious spine: rows as text with their weights.
     type Reference = BTreeMap<String, i64>;
@@ -519,6 +520,27 @@ mod tests {
     }
 
     #[test]
+    fn a_large_snapshot_comes_in_pieces() {
+        let schema = schema("k:int v:int");
+        let rows = |from: i64, to: i64, weight: i64| {
+            let column = |values: &mut dyn Iterator<Item = i64>| Arc::new(Int64Array::from_iter_values(values)) as ArrayRef;
+            let columns = vec![column(&mut (from..to)), column(&mut (from..to))];
+            let rows = RecordBatch::try_new(schema.clone(), columns).expect("two columns");
+            ChangeBatch::new(rows, vec![weight; (to - from) as usize].into())
+        };
+        let mut spine = Spine::new(schema.clone(), vec![0], false);
+        spine.set_since(0);
+        spine.insert(1, &rows(0, 30_000, 2)).expect("it inserts");
+        spine.insert(2, &rows(10_000, 20_000, -1)).expect("it inserts");
+        spine.insert(3, &rows(20_000, 25_000, -2)).expect("it inserts");
+        let pieces = spine.snapshot().batches().collect::<Result<Vec<_>>>().expect("the snapshot reads");
+        assert!(pieces.len() >= 3 && pieces.iter().all(|piece| piece.len() <= SNAPSHOT_ROWS));
+        let sums =
+            [2, 1].map(|weight| pieces.iter().flat_map(|piece| (0..piece.len()).filter(move |row| piece.weight(*row) == weight)).count());
+        assert_eq!((sums, spine.snapshot().sum_of_weights()), ([15_000, 10_000], 40_000));
+    }
+
+    #[test]
     fn many_small_batches_become_few() {
         let schema = schema("k:int v:int");
         let mut spine = Spine::new(schema.clone(), vec![0], true);
@@ -570,8 +592,8 @@ mod tests {
     #[test]
     fn a_null_is_not_the_value_of_its_hash() {
         let schema = schema("k:int v:int");
-        let hash_of_null = crate::state::key::hash_rows(&[Arc::new(Int64Array::from(vec![None]))]).value(0);
-        let value = crate::state::key::tests::unhash(hash_of_null) as i64;
+        let hash_of_null = hash_rows(&[Arc::new(Int64Array::from(vec![None]))]).value(0);
+        let value = unhash(hash_of_null, 0) as i64;
         let mut spine = Spine::new(schema.clone(), vec![0], false);
         let mut found = |epoch: Epoch, text: &str, key: Option<i64>| {
             spine.insert(epoch, &changes(&schema, text)).expect("it inserts");
@@ -581,6 +603,26 @@ mod tests {
         assert_eq!(found(1, &format!("+ {value} 1"), None), [""; 0]);
         assert_eq!(found(2, "+ null 2", None), ["2"]);
         assert_eq!(found(3, "+ 5 3", Some(value)), ["1"]);
+    }
+
+    /// Of two columns there are as many pairs of one hash as one likes.
+    #[test]
+    fn keys_of_one_hash_are_two_keys() {
+        let schema = schema("a:int b:int v:int");
+        let hash = |values: &[i64]| {
+            hash_rows(&values.iter().map(|value| Arc::new(Int64Array::from(vec![*value])) as _).collect::<Vec<_>>()).value(0)
+        };
+        let other = unhash(hash(&[1, 2]), hash(&[3])) as i64;
+        assert_eq!(hash(&[1, 2]), hash(&[3, other]));
+        for append_only in [false, true] {
+            let mut spine = Spine::new(schema.clone(), vec![0, 1], append_only);
+            spine.insert(1, &changes(&schema, &format!("+ 1 2 10 | + 3 {other} 20"))).expect("it inserts");
+            let found = |a: i64, b: i64| {
+                let matches = spine.lookup(&[Arc::new(Int64Array::from(vec![a])), Arc::new(Int64Array::from(vec![b]))]);
+                rows_text(&spine.gather(&matches.expect("the lookup succeeds").location, &[2]).expect("the rows are there"))
+            };
+            assert_eq!((found(1, 2), found(3, other), found(3, 2)), (vec!["10".into()], vec!["20".into()], vec![]));
+        }
     }
 
     #[test]

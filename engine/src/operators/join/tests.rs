@@ -206,6 +206,16 @@ fn a_hot_key_comes_in_pieces() {
 }
 
 #[test]
+fn rows_that_get_their_first_match_come_in_pieces() {
+    let mut kernel = join(JoinKind::LeftSemi, vec![0], None, false, false);
+    let rows = |n: usize| changes(&ports()[0].1, &(0..n).map(|v| format!("+ a {v}")).collect::<Vec<_>>().join(" | "));
+    kernel.step(1, vec![vec![rows(40_000)], vec![]], &mut Output::default()).expect("the step succeeds");
+    let mut out = Output::default();
+    kernel.step(2, vec![vec![], vec![rows(1)]], &mut out).expect("the step succeeds");
+    assert_eq!(out.changes.iter().map(ChangeBatch::len).collect::<Vec<_>>(), [PIECE_ROWS, 40_000 - PIECE_ROWS]);
+}
+
+#[test]
 fn a_repeated_row_of_a_tested_side_reads_no_left_row() {
     let mut kernel = join(JoinKind::LeftSemi, vec![0], None, false, false);
     let rows = |n: usize| changes(&ports()[0].1, &(0..n).map(|v| format!("+ a {v}")).collect::<Vec<_>>().join(" | "));

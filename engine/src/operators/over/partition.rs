@@ -215,6 +215,9 @@ mod tests {
         let ranges = |margin| partition(1).regions(&changes, margin, true).into_iter().map(|region| region.changes).collect::<Vec<_>>();
         assert_eq!(ranges(0), [0..2, 2..3, 3..5]);
         assert_eq!(ranges(1), [0..2, 2..5]);
+        let near: Vec<Row> = [10 * 128 * 5, 10 * 128 * 7, 10 * 128 * 7 + 1].map(|order| (key(order), 1)).into();
+        assert_eq!(partition(1).regions(&near[..2], 1, true), [Region { blocks: 4..9, changes: 0..2 }]);
+        assert_eq!(partition(1).regions(&near, 1, true), [Region { blocks: 4..9, changes: 0..3 }]);
     }
 
     #[test]

@@ -227,6 +227,20 @@ fn what_does_not_fit_is_an_error_until_it_fits() {
 }
 
 #[test]
+fn of_several_errors_of_a_group_the_first_is_told() {
+    let calls = [Call::new("count", &["g"]), Call::new("sum", &["f"]), Call::new("sum", &["g"])];
+    check(
+        &mut kernel("k:text f:float g:float", &["k"], &calls, false),
+        "1: + a 1e308 1e308 | + b 1 1e308
+         2: + a 1e308 1e308 | + b 1 1e308
+         3: - a 1e308 1e308",
+        r#"1: + a 1 1e308 1e308 | + b 1 1.0 1e308
+         2: - a 1 1e308 1e308 | - b 1 1.0 1e308 ! + sum(f) 22003 'value out of range: overflow' {"k":"a"} | + sum(g) 22003 'value out of range: overflow' {"k":"b"}
+         3: + a 1 1e308 1e308 ! - sum(f) 22003 'value out of range: overflow' {"k":"a"}"#,
+    );
+}
+
+#[test]
 fn dead_groups_give_their_place_back() {
     let calls = [Call::new("count", &["v"]), Call::new("max", &["v"]), Call::new("sum", &["v"]).distinct(), Call::new("median", &["v"])];
     let mut kernel = kernel("k:text v:int", &["k"], &calls, false);
