@@ -216,6 +216,20 @@ fn rows_that_get_their_first_match_come_in_pieces() {
 }
 
 #[test]
+fn rows_read_are_counted() {
+    let mut kernel = join(JoinKind::Inner, vec![0], None, false, false);
+    let mut n_read = |epoch, left: &str, right: &str| {
+        let mut out = Output::default();
+        let inputs = [left, right].map(|text| vec![changes(&ports()[0].1, text)]);
+        kernel.step(epoch, inputs.into(), &mut out).expect("the step succeeds");
+        out.n_state_rows_read
+    };
+    assert_eq!(n_read(1, "+ a 1 | + a 2 | + a 3 | + b 4", ""), 0);
+    assert_eq!(n_read(2, "", "+ a 1 | + a 2 | + c 3"), 6);
+    assert_eq!(n_read(3, "- a 1", ""), 2);
+}
+
+#[test]
 fn a_repeated_row_of_a_tested_side_reads_no_left_row() {
     let mut kernel = join(JoinKind::LeftSemi, vec![0], None, false, false);
     let rows = |n: usize| changes(&ports()[0].1, &(0..n).map(|v| format!("+ a {v}")).collect::<Vec<_>>().join(" | "));
