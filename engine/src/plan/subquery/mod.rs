@@ -8,10 +8,11 @@
 //! left to it, since that join needs no bindings ([`simple`] says what). A correlated LIMIT that is no number is left too, and
 //! fails there.
 //!
-//! - [`simple`]: what is left. [`conditions`]: subqueries in ON. [`bindings`]: the subquery for all bindings at once,
+//! - [`simple`]: what is left; [`apart`]: names without clashes for it. [`conditions`]: subqueries in ON. [`bindings`]: the subquery for all bindings at once,
 //!   [`recursion`]: a recursion in it. [`replace`]: what stands for the subquery's expression above the join. [`names`]: columns
 //!   without clashes.
 
+mod apart;
 mod bindings;
 mod conditions;
 mod names;
@@ -24,19 +25,17 @@ use std::sync::Arc;
 use datafusion::common::Result;
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
-use datafusion::logical_expr::expr::{Exists, InSubquery, SetComparison};
+use datafusion::logical_expr::expr::{Exists, InSubquery};
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::logical_plan::{Filter, Subquery};
 use datafusion::logical_expr::utils::{conjunction, split_conjunction_owned};
-use datafusion::logical_expr::{BinaryExpr, Expr, LogicalPlan, Operator, binary_expr, lit};
+use datafusion::logical_expr::{BinaryExpr, Expr, LogicalPlan, Operator, binary_expr};
 use datafusion::optimizer::rewrite_set_comparison::RewriteSetComparison;
 use datafusion::optimizer::{AnalyzerRule, OptimizerContext, OptimizerRule};
 
-use names::{Names, columns, keep_columns, project};
+use names::{Names, keep_columns};
 use replace::Outer;
 use simple::Place;
-
-use super::lower::unaliased;
 
 /// The analyzer rule; it comes last, when types are settled.
 #[derive(Debug, Default)]
@@ -103,7 +102,7 @@ impl Unnesting {
                 let expr = self.expression(*expr, outer, Place::Elsewhere)?;
                 match simple::exists(&subquery, outer.base()) {
                     true => {
-                        let subquery = self.alias_apart(subquery)?;
+                        let subquery = self.in_apart(subquery)?;
                         Ok(Expr::InSubquery(InSubquery { expr: expr.into(), subquery, negated: false }))
                     }
                     false => self.is_in(expr, &subquery, false, outer),
@@ -138,7 +137,7 @@ impl Unnesting {
                     None => {
                         let subquery = self.inner(asked.clone())?;
                         match simple::scalar(&subquery, outer.base(), place) {
-                            true => Expr::ScalarSubquery(self.named_apart(subquery)?),
+                            true => Expr::ScalarSubquery(self.scalar_apart(subquery)?),
                             false => {
                                 let value = self.scalar(&subquery, outer)?;
                                 outer.keep_value(asked, &value)?;
@@ -150,7 +149,7 @@ impl Unnesting {
                 Expr::Exists(Exists { subquery, negated }) => {
                     let subquery = self.inner(subquery)?;
                     match is_top && simple::exists(&subquery, outer.base()) {
-                        true => Expr::Exists(Exists { subquery: self.without_list(subquery)?, negated }),
+                        true => Expr::Exists(Exists { subquery: self.exists_apart(subquery)?, negated }),
                         false => self.exists(&subquery, negated, outer)?,
                     }
                 }
@@ -159,7 +158,7 @@ impl Unnesting {
                     let expr = self.expression(*expr, outer, Place::Elsewhere)?;
                     let simple = is_top && simple::is_in(&expr, &subquery, outer.base());
                     match simple {
-                        true => Expr::InSubquery(InSubquery { expr: expr.into(), subquery: self.alias_apart(subquery)?, negated }),
+                        true => Expr::InSubquery(InSubquery { expr: expr.into(), subquery: self.in_apart(subquery)?, negated }),
                         false => self.is_in(expr, &subquery, negated, outer)?,
                     }
                 }
@@ -168,48 +167,6 @@ impl Unnesting {
             Ok(Transformed::new(replaced, true, TreeNodeRecursion::Jump))
         })?;
         Ok(replaced.data)
-    }
-
-    /// The subquery with a name for its column that no column around it or below it has: DataFusion joins by names, and carries
-    /// the columns of the condition up beside this one.
-    fn named_apart(&mut self, subquery: Subquery) -> Result<Subquery> {
-        let name = self.names.fresh("value");
-        let (value, input) = match subquery.subquery.as_ref() {
-            LogicalPlan::Projection(projection) => (unaliased(&projection.expr[0]).clone(), projection.input.as_ref().clone()),
-            plan => (columns(plan.schema()).swap_remove(0), plan.clone()),
-        };
-        Ok(Subquery { subquery: project(vec![value.alias(name)], input)?.into(), ..subquery })
-    }
-
-    /// The same where its column is computed or has been given a name: a column that keeps its own is that column. A cast has the
-    /// name of what it casts.
-    fn alias_apart(&mut self, subquery: Subquery) -> Result<Subquery> {
-        match subquery.subquery.as_ref() {
-            LogicalPlan::Projection(projection) if matches!(projection.expr[0], Expr::Column(_)) => Ok(subquery),
-            _ => self.named_apart(subquery),
-        }
-    }
-
-    /// The node with such names for what ANY and ALL compare with: as EXISTS these are conditions above the subquery.
-    fn compared_apart(&mut self, node: LogicalPlan) -> Result<LogicalPlan> {
-        let named = node.map_expressions(|expression| {
-            expression.transform_up(|expression| match expression {
-                Expr::SetComparison(SetComparison { expr, subquery, op, quantifier }) => {
-                    let subquery = self.alias_apart(subquery)?;
-                    Ok(Transformed::yes(Expr::SetComparison(SetComparison { expr, subquery, op, quantifier })))
-                }
-                other => Ok(Transformed::no(other)),
-            })
-        })?;
-        Ok(named.data)
-    }
-
-    /// EXISTS does not look at its select list, whose names would stand beside those of the condition's columns.
-    fn without_list(&mut self, subquery: Subquery) -> Result<Subquery> {
-        let LogicalPlan::Projection(projection) = subquery.subquery.as_ref() else { return Ok(subquery) };
-        let row = lit(true).alias(self.names.fresh("row"));
-        let plan = project(vec![row], projection.input.as_ref().clone())?;
-        Ok(Subquery { subquery: plan.into(), ..subquery })
     }
 
     /// The subquery, those inside it unnested.

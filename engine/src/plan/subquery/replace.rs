@@ -193,8 +193,12 @@ impl Unnesting {
     /// A join whose right side is a subquery that refers to the left.
     pub(super) fn lateral(&mut self, join: Join) -> Result<LogicalPlan> {
         let Some((subquery, alias)) = lateral_subquery(&join.right) else { return Ok(LogicalPlan::Join(join)) };
-        if simple::lateral(subquery, &join.left) || !matches!(join.join_type, JoinType::Inner | JoinType::Left) {
+        if !matches!(join.join_type, JoinType::Inner | JoinType::Left) {
             return Ok(LogicalPlan::Join(join));
+        }
+        if simple::lateral(subquery, &join.left) {
+            let right = self.lateral_apart(subquery, alias)?;
+            return Ok(LogicalPlan::Join(Join { right: right.into(), ..join }));
         }
         let schema = Arc::clone(&join.schema);
         let right = match alias {

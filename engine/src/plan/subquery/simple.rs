@@ -119,6 +119,6 @@ fn is_column(expression: &Expr) -> bool {
     matches!(expression, Expr::Column(_))
 }
 
-fn refers_outside(expression: &Expr) -> bool {
+pub(super) fn refers_outside(expression: &Expr) -> bool {
     expression.exists(|node| Ok(matches!(node, Expr::OuterReferenceColumn(..)))).expect("the visitor does not fail")
 }
