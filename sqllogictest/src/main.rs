@@ -51,6 +51,9 @@ struct FuzzCommandLine {
     /// Seconds that a script may take in all ways before it is cut short
     #[arg(long, default_value_t = 120)]
     script_seconds: u64,
+    /// In how many of the ways a script is run: the first ones
+    #[arg(long, default_value_t = Mode::FUZZ.len())]
+    ways: usize,
     /// Write the scripts and their answers into this folder, for check_with_postgres.py
     #[arg(long)]
     write: Option<PathBuf>,
@@ -124,7 +127,8 @@ fn fuzz(line: FuzzCommandLine) -> ExitCode {
     println!("fuzz: seed {seed}");
     let time = Duration::from_secs(line.minutes.saturating_mul(60));
     let (limit, keep_going) = (Some(Duration::from_secs(line.script_seconds)), line.keep_going);
-    let plan = fuzz::Plan { seed, n_scripts: line.scripts, time: Some(time), limit, folder: line.write, keep_going };
+    let n_ways = line.ways.clamp(1, Mode::FUZZ.len());
+    let plan = fuzz::Plan { seed, n_scripts: line.scripts, time: Some(time), limit, folder: line.write, keep_going, n_ways };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime of one thread starts");
     let program = Program::from_environment(std::env::current_exe().expect("a running process has an executable"));
     let (report, failures) = runtime.block_on(fuzz::run(&program, &plan, &|line| println!("{line}")));
@@ -132,7 +136,7 @@ fn fuzz(line: FuzzCommandLine) -> ExitCode {
         "{}\n{} scripts in {} ways each, {} cut short; {} views, {} queries not supported; {} comparisons, {} with rows; {} differences",
         report.reach.table(),
         report.n_scripts,
-        Mode::FUZZ.len(),
+        n_ways,
         report.cut_short.len(),
         report.n_views,
         report.n_refused,

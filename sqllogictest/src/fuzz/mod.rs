@@ -3,7 +3,7 @@
 //!
 //! - [`history`]: one script: relations with nulls and few distinct values, views, changes in statements and transactions.
 //! - [`query`], [`from`], [`expression`], [`aggregate`], [`window`], [`recursion`], [`values`]: the views' queries.
-//! - [`script`]: a script in one way; it is run in each of [`Mode::FUZZ`].
+//! - [`script`]: a script in one way; it is run in each of [`Mode::FUZZ`], or the first of them.
 //! - [`follower`]: a view's subscriber.
 //! - [`reach`]: which operators and constructs must be reached, and how often they were.
 //!
@@ -51,6 +51,8 @@ pub struct Plan {
     pub folder: Option<PathBuf>,
     /// Whether to go on after a failure.
     pub keep_going: bool,
+    /// In how many of [`Mode::FUZZ`] a script is run: the first ones.
+    pub n_ways: usize,
 }
 
 /// What a run has seen.
@@ -150,10 +152,10 @@ impl Run<'_> {
     async fn script(&self, seed: u64) -> Result<(), String> {
         let statements = history::script(seed);
         let shared = Shared { program: self.program, report: &self.report, answers: Answers::default() };
-        let n_ways = Mode::FUZZ.len() as u64;
+        let n_ways = self.plan.n_ways as u64;
         let begun = Instant::now();
         let left = || self.plan.limit.map_or(Duration::MAX, |limit| limit.saturating_sub(begun.elapsed()));
-        for (way, mode) in (0..).zip(Mode::FUZZ) {
+        for (way, mode) in (0..n_ways).zip(Mode::FUZZ) {
             let asks_server = way == seed % n_ways;
             match tokio::time::timeout(left(), script::run(&shared, mode, asks_server, &statements)).await {
                 Ok(Ok(transcript)) if way == 0 => self.write(seed, &transcript)?,
