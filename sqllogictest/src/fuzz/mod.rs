@@ -151,7 +151,8 @@ impl Run<'_> {
     /// A script in all ways.
     async fn script(&self, seed: u64) -> Result<(), String> {
         let statements = history::script(seed);
-        let shared = Shared { program: self.program, report: &self.report, answers: Answers::default() };
+        let reads = self.plan.folder.is_some();
+        let shared = Shared { program: self.program, report: &self.report, answers: Answers::default(), reads };
         let n_ways = self.plan.n_ways as u64;
         let begun = Instant::now();
         let left = || self.plan.limit.map_or(Duration::MAX, |limit| limit.saturating_sub(begun.elapsed()));
@@ -195,7 +196,7 @@ impl Run<'_> {
                 let mut fewer = statements.clone();
                 fewer.drain(begin..end);
                 let uncounted = RefCell::default();
-                let shared = Shared { program: self.program, report: &uncounted, answers: Answers::default() };
+                let shared = Shared { program: self.program, report: &uncounted, answers: Answers::default(), reads: false };
                 match tokio::time::timeout_at(until, script::run(&shared, mode, true, &fewer)).await {
                     Err(_) => return (statements, failure),
                     Ok(Err(same)) if kind(&same.text) == kind(&failure) => {

@@ -19,6 +19,8 @@ pub(super) struct Shared<'a> {
     pub(super) program: &'a Program,
     pub(super) report: &'a RefCell<Report>,
     pub(super) answers: Answers,
+    /// Whether to read the views now and then for the transcript, and not at the end alone.
+    pub(super) reads: bool,
 }
 
 /// A statement or query of a script that was run, with its answer.
@@ -30,6 +32,9 @@ pub(super) struct Said {
 
 /// Errors that a write may have: it is refused as a whole.
 const REFUSED_WRITES: [&str; 2] = ["23505", "21000"];
+
+/// Statements from one read of the views to the next.
+const READ_EVERY: usize = 5;
 
 struct Script<'a> {
     server: SharedServer,
@@ -92,8 +97,12 @@ async fn run_counted(
         if let Err(error) = script.step(statement).await {
             return Err(format!("{error}\nafter: {}\n{}", statement.sql, script.panics()));
         }
+        if shared.reads && statement.view.is_none() && *n_statements % READ_EVERY == 0 {
+            script.read_views().await?;
+        }
     }
-    script.answers().await
+    script.read_views().await?;
+    Ok(script.transcript)
 }
 
 impl Script<'_> {
@@ -165,14 +174,14 @@ impl Script<'_> {
         Ok((epochs.min().unwrap_or(0), taken))
     }
 
-    /// What was said, and at the end the rows of each view.
-    async fn answers(mut self) -> Result<Vec<Said>, String> {
+    /// Notes the rows of each view.
+    async fn read_views(&mut self) -> Result<(), String> {
         for (name, View { beyond_postgres, .. }) in &self.views {
             let sql = format!("SELECT * FROM {name}");
             let (mut tables, _) = self.connection.query(&sql).await.map_err(|error| error.to_string())?;
             self.transcript.push(Said { sql, answer: tables.pop(), beyond_postgres: *beyond_postgres });
         }
-        Ok(self.transcript)
+        Ok(())
     }
 
     fn panics(&self) -> String {

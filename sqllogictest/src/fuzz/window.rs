@@ -22,14 +22,19 @@ impl Queries<'_> {
     pub(super) fn windowed(&mut self, types: &[Type], outer: &[Column]) -> String {
         let (from, own) = self.from(outer);
         let scope = self.scope(&own, outer);
-        let mut outputs = Vec::new();
+        let (mut outputs, mut n_windows) = (Vec::new(), 0);
         for (place, kind) in types.iter().enumerate() {
             let sql = match self.one_in(5) {
                 true => self.at(Construct::SubqueryInList, |this| this.expression(*kind, &scope, 1)),
-                false => self.window(*kind, &own),
+                false => {
+                    n_windows += 1;
+                    self.window(*kind, &own)
+                }
             };
             outputs.push(format!("{sql} AS c{place}"));
         }
+        // Which of two equal rows comes first is open, and may be another one in each window.
+        self.beyond_postgres |= n_windows > 1;
         format!("SELECT {} FROM {from}{}", outputs.join(", "), self.wheres(&scope))
     }
 
