@@ -57,6 +57,7 @@ pub mod sqlstate {
     pub const AMBIGUOUS_COLUMN: &str = "42702";
     pub const UNDEFINED_FUNCTION: &str = "42883";
     pub const INVALID_RECURSION: &str = "42P19";
+    pub const WINDOWING_ERROR: &str = "42P20";
     pub const UNDEFINED_TABLE: &str = "42P01";
     pub const UNDEFINED_PARAMETER: &str = "42P02";
     pub const DUPLICATE_OBJECT: &str = "42710";

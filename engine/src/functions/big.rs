@@ -158,10 +158,13 @@ impl Big {
     }
 }
 
-/// Two's complement.
-fn negate(digits: &mut [u32]) {
+/// What is to be taken from 2^(32·len) to get these digits: all of it when they are zero, which takes one digit more.
+fn negate(digits: &mut Vec<u32>) {
     let mut carry = true;
-    for digit in digits {
+    for digit in digits.iter_mut() {
         (*digit, carry) = (!*digit).overflowing_add(u32::from(carry));
+    }
+    if carry {
+        digits.push(1);
     }
 }

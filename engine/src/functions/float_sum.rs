@@ -248,7 +248,8 @@ mod tests {
     fn one_value_is_itself() {
         let mut random = StdRng::seed_from_u64(1);
         let edges = [0.0, 1.0, f64::MAX, f64::MIN, f64::MIN_POSITIVE, 5e-324, -5e-324, 1.5, 1e300];
-        for value in edges.into_iter().chain((0..20_000).map(|_| any_double(&mut random))) {
+        let powers = (-1074..1024).flat_map(|exponent| [2_f64.powi(exponent), -2_f64.powi(exponent)]);
+        for value in edges.into_iter().chain(powers).chain((0..20_000).map(|_| any_double(&mut random))) {
             assert_eq!(finite(&sum_of(&[value])), Some(value + 0.0), "{value:e}");
         }
     }

@@ -9,6 +9,7 @@ use datafusion::physical_expr::aggregate::{AggregateExprBuilder, AggregateFuncti
 use datafusion::physical_expr::expressions::Literal;
 use datafusion::physical_expr::{PhysicalExpr, PhysicalSortExpr};
 
+use super::failure::from_datafusion;
 use super::lower::{Lowering, column, unaliased};
 use super::lower_join::computed_field;
 use super::lower_map::{as_column, map};
@@ -31,7 +32,7 @@ impl Lowering<'_> {
         let Columns { expressions, fields, .. } = columns;
         let input_schema: SchemaRef = Arc::new(Schema::new(fields));
         let schema: SchemaRef = Arc::new(aggregate.schema.as_arrow().clone());
-        let Some(aggregates) = bind(placed, &input_schema, &schema, keys.len()) else { return Ok(None) };
+        let Some(aggregates) = bind(placed, &input_schema, &schema, keys.len())? else { return Ok(None) };
         let input = self.lower(&aggregate.input)?;
         let append_only = input.append_only && aggregates.is_empty();
         let input = Box::new(map(input, None, expressions, input_schema));
@@ -144,19 +145,22 @@ impl PlacedCall {
     }
 }
 
-fn bind(placed: Vec<PlacedCall>, input: &SchemaRef, output: &Schema, n_keys: usize) -> Option<Vec<AggregateCall>> {
-    let bound = placed.into_iter().enumerate().map(|(place, call)| {
+/// Fails for a call that no accumulator can be made for: a separator that is no constant.
+fn bind(placed: Vec<PlacedCall>, input: &SchemaRef, output: &Schema, n_keys: usize) -> Result<Option<Vec<AggregateCall>>> {
+    let mut bound = Vec::with_capacity(placed.len());
+    for (place, call) in placed.into_iter().enumerate() {
         let name = output.field(n_keys + place).name().clone();
-        let expression = Arc::new(call.expression(input, &name)?);
-        Some(AggregateCall {
+        let Some(expression) = call.expression(input, &name) else { return Ok(None) };
+        expression.create_accumulator().map_err(|error| from_datafusion(error, None))?;
+        bound.push(AggregateCall {
             function: Arc::clone(&call.function.func),
             distinct: call.function.params.distinct,
             arguments: call.arguments,
             filter: call.filter,
             order_by: call.order_by,
             name,
-            expression,
-        })
-    });
-    bound.collect()
+            expression: Arc::new(expression),
+        });
+    }
+    Ok(Some(bound))
 }

@@ -43,6 +43,7 @@ mod recompute;
 mod recursion_form;
 mod references;
 pub mod relation;
+mod selects;
 mod series;
 pub mod session;
 mod shared_columns;

@@ -1,7 +1,7 @@
 //! One pass over the AST of every query and expression, so that both engines read what Postgres would.
 //!
 //! Rewritten: windows in FROM and in GROUP BY ([`super::windows`]), the shared columns of JOIN USING ([`shared_columns`]),
-//! ARRAY of a query ([`array_query`]), `GROUP BY ()`, `FETCH FIRST n` as LIMIT. Refused: what DataFusion would pass over in silence
+//! ARRAY of a query ([`array_query`]), what else a SELECT says in Postgres' own way ([`selects`]), `FETCH FIRST n` as LIMIT. Refused: what DataFusion would pass over in silence
 //! (TABLESAMPLE, WITH ORDINALITY, FOR UPDATE …), recursions of another form ([`recursion_form`]) and PROCTIME(), whose value is not a function of the inputs. The pass is idempotent.
 //!
 //! Not done here: types of literals and operators ([`super::meaning`]), and ties of window functions (the planner's).
@@ -9,12 +9,12 @@
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-    self, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, GroupByExpr, Ident, LimitClause, ObjectName, Query, Select,
+    self, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, LimitClause, ObjectName, Query, Select,
     Spanned, TableFactor, VisitMut, VisitorMut,
 };
 use datafusion::sql::sqlparser::tokenizer::Location;
 
-use super::{array_query, recursion_form, shared_columns, windows};
+use super::{array_query, recursion_form, selects, shared_columns, windows};
 use crate::error::sqlstate;
 use crate::{Error, Result};
 
@@ -33,6 +33,11 @@ impl Refusal {
     /// Refuses `node`.
     pub(super) fn of(node: &impl Spanned, error: Error) -> Self {
         Self { error, at: node.span().start }
+    }
+
+    /// Refuses what a name stands for.
+    pub(super) fn of_name(name: &Ident, error: Error) -> Self {
+        Self { error, at: name.span.start }
     }
 }
 
@@ -69,12 +74,13 @@ impl VisitorMut for Normaliser {
             check_query(query)
                 .and_then(|()| recursion_form::rewrite(query))
                 .and_then(|()| fetch_as_limit(query))
+                .and_then(|()| selects::rewrite_query(query))
                 .and_then(|()| shared_columns::rewrite_query(query)),
         )
     }
 
     fn pre_visit_select(&mut self, select: &mut Select) -> Flow {
-        one_group(select);
+        selects::one_group(select);
         flow(
             check_select(select)
                 .and_then(|()| shared_columns::rewrite_select(select).map(drop))
@@ -83,6 +89,7 @@ impl VisitorMut for Normaliser {
     }
 
     fn pre_visit_table_factor(&mut self, factor: &mut TableFactor) -> Flow {
+        selects::name_outer_columns(factor);
         flow(check_factor(factor))
     }
 
@@ -140,16 +147,6 @@ fn check_select(select: &Select) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// `GROUP BY ()`, and HAVING without GROUP BY: all rows are one group, also when there are none.
-fn one_group(select: &mut Select) {
-    let GroupByExpr::Expressions(groups, _) = &mut select.group_by else { return };
-    let n_groups = groups.len();
-    groups.retain(|group| !matches!(group, Expr::Tuple(parts) if parts.is_empty()));
-    if groups.is_empty() && (n_groups > 0 || select.having.is_some()) {
-        groups.push(Expr::GroupingSets(vec![vec![]]));
-    }
-}
-
 /// Refuses what DataFusion would not look at.
 fn check_factor(factor: &TableFactor) -> Result<(), Refusal> {
     let refuse = |what: &str, hint: &str| Err(Refusal::of(factor, Error::unsupported(format!("{what} is not supported"), hint)));
@@ -183,6 +180,7 @@ fn rewrite_expr(expr: &mut Expr) -> Result<(), Refusal> {
             array_query::rewrite(expr)?;
             windows::rewrite_call(expr)?;
         }
+        Expr::IsNull(_) | Expr::IsNotNull(_) => selects::nulls_of_row(expr),
         _ => {}
     }
     Ok(())

@@ -236,8 +236,12 @@ fn using(join: &Join) -> Result<Option<(Side, Vec<Ident>)>, Refusal> {
     }
 }
 
+/// `left AND right`.
+pub(super) fn both(left: Expr, right: Expr) -> Expr {
+    Expr::BinaryOp { left: Box::new(left), op: BinaryOperator::And, right: Box::new(right) }
+}
+
 fn set_condition(join: &mut Join, conditions: Vec<Expr>) {
-    let both = |left: Expr, right: Expr| Expr::BinaryOp { left: Box::new(left), op: BinaryOperator::And, right: Box::new(right) };
     let on = JoinConstraint::On(conditions.into_iter().reduce(both).expect("USING names a column"));
     *constraint(join).expect("only these joins have USING") = on;
 }
@@ -256,7 +260,7 @@ fn constraint(join: &mut Join) -> Option<&mut JoinConstraint> {
 }
 
 /// The name by which columns of a relation in FROM are qualified.
-fn name_of(factor: &TableFactor) -> Result<Ident, Refusal> {
+pub(super) fn name_of(factor: &TableFactor) -> Result<Ident, Refusal> {
     let alias = match factor {
         TableFactor::Table { alias, .. }
         | TableFactor::Derived { alias, .. }

@@ -37,6 +37,9 @@ use names::{Names, keep_columns};
 use replace::Outer;
 use simple::Place;
 
+use super::relation::external;
+use crate::Error;
+
 /// The analyzer rule; it comes last, when types are settled.
 #[derive(Debug, Default)]
 pub struct UnnestSubqueries;
@@ -47,6 +50,7 @@ impl AnalyzerRule for UnnestSubqueries {
     }
 
     fn analyze(&self, plan: LogicalPlan, _config: &ConfigOptions) -> Result<LogicalPlan> {
+        refuse_aggregates_of_outer_columns(&plan)?;
         let context = OptimizerContext::new();
         let mut unnesting = Unnesting::default();
         let as_exists = |node: LogicalPlan| RewriteSetComparison::new().rewrite(unnesting.compared_apart(node)?, &context);
@@ -174,6 +178,22 @@ impl Unnesting {
         let plan = self.plan(subquery.subquery.as_ref().clone())?;
         Ok(Subquery { outer_ref_columns: plan.all_out_ref_exprs(), subquery: plan.into(), spans: subquery.spans })
     }
+}
+
+/// An aggregate of columns of a query around alone is that query's in Postgres: here it would be the subquery's.
+fn refuse_aggregates_of_outer_columns(plan: &LogicalPlan) -> Result<()> {
+    plan.apply_with_subqueries(|node| {
+        let LogicalPlan::Aggregate(aggregate) = node else { return Ok(TreeNodeRecursion::Continue) };
+        let is_outer = |call: &Expr| simple::refers_outside(call) && call.column_refs().is_empty();
+        if aggregate.aggr_expr.iter().any(is_outer) {
+            return Err(external(Error::unsupported(
+                "an aggregate in a subquery of columns of the query around it alone is not supported",
+                "compute it in the query around, or of a column of the subquery",
+            )));
+        }
+        Ok(TreeNodeRecursion::Continue)
+    })?;
+    Ok(())
 }
 
 fn has_subquery(expression: &Expr) -> Result<bool> {

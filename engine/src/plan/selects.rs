@@ -1,0 +1,200 @@
+//! What DataFusion's planner reads otherwise in a SELECT, as what it reads as Postgres does. A part of the pass of [`super::normalise`].
+//!
+//! - A window that names another has what that one has.
+//! - DISTINCT ON takes places in the select list, and stands in the order of ORDER BY.
+//! - A column of a query around, alone in the select list of a query in FROM, keeps its name.
+//! - A row is null if all its fields are, and is not if none is.
+
+use datafusion::sql::sqlparser::ast::{
+    Distinct, Expr, GroupByExpr, Ident, NamedWindowDefinition, NamedWindowExpr, OrderByKind, Query, Select, SelectItem, SetExpr,
+    TableFactor, TableWithJoins, Value, ValueWithSpan, WindowSpec, WindowType,
+};
+
+use super::names::fold;
+use super::normalise::{Refusal, each_own_expression, is_named, plain_arguments};
+use super::shared_columns;
+use crate::Error;
+use crate::error::sqlstate;
+
+/// Rewrites a query's own SELECT with its ORDER BY.
+pub(super) fn rewrite_query(query: &mut Query) -> Result<(), Refusal> {
+    let SetExpr::Select(select) = query.body.as_mut() else { return Ok(()) };
+    refine_windows(select)?;
+    let mut sorts: Vec<&mut Expr> = match query.order_by.as_mut().map(|order| &mut order.kind) {
+        Some(OrderByKind::Expressions(sorts)) => sorts.iter_mut().map(|sort| &mut sort.expr).collect(),
+        _ => Vec::new(),
+    };
+    let windows = &select.named_window;
+    for sort in &mut sorts {
+        refine_calls(*sort, windows)?;
+    }
+    order_distinct(select, &sorts.iter().map(|sort| &**sort).collect::<Vec<_>>());
+    Ok(())
+}
+
+/// `GROUP BY ()`, and HAVING without GROUP BY: all rows are one group, also when there are none.
+pub(super) fn one_group(select: &mut Select) {
+    let GroupByExpr::Expressions(groups, _) = &mut select.group_by else { return };
+    let n_groups = groups.len();
+    groups.retain(|group| !matches!(group, Expr::Tuple(parts) if parts.is_empty()));
+    if groups.is_empty() && (n_groups > 0 || select.having.is_some()) {
+        groups.push(Expr::GroupingSets(vec![vec![]]));
+    }
+}
+
+/// `w2 AS (w ORDER BY k)` and `OVER (w ORDER BY k)` have the partitions and the order of `w`.
+fn refine_windows(select: &mut Select) -> Result<(), Refusal> {
+    for place in 0..select.named_window.len() {
+        let (before, rest) = select.named_window.split_at_mut(place);
+        if let NamedWindowDefinition(_, NamedWindowExpr::WindowSpec(spec)) = &mut rest[0] {
+            refine(spec, before)?;
+        }
+    }
+    let windows = std::mem::take(&mut select.named_window);
+    let refined = select.projection.iter_mut().try_for_each(|item| match item {
+        SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. } => refine_calls(expr, &windows),
+        _ => Ok(()),
+    });
+    select.named_window = windows;
+    refined
+}
+
+fn refine_calls(expr: &mut Expr, windows: &[NamedWindowDefinition]) -> Result<(), Refusal> {
+    let mut refined = Ok(());
+    each_own_expression(expr, &mut |expr| {
+        if let Expr::Function(function) = expr
+            && let Some(WindowType::WindowSpec(spec)) = &mut function.over
+            && refined.is_ok()
+        {
+            refined = refine(spec, windows);
+        }
+    });
+    refined
+}
+
+fn refine(spec: &mut WindowSpec, windows: &[NamedWindowDefinition]) -> Result<(), Refusal> {
+    let Some(name) = spec.window_name.take() else { return Ok(()) };
+    let base = base_of(&name, windows)?;
+    let refuse = |what: &str| Err(Refusal::of_name(&name, Error::new(sqlstate::WINDOWING_ERROR, format!("cannot {what} \"{}\"", fold(&name)))));
+    if !spec.partition_by.is_empty() {
+        return refuse("override PARTITION BY clause of window");
+    }
+    if !spec.order_by.is_empty() && !base.order_by.is_empty() {
+        return refuse("override ORDER BY clause of window");
+    }
+    if base.window_frame.is_some() {
+        return refuse("copy window");
+    }
+    spec.partition_by.clone_from(&base.partition_by);
+    if spec.order_by.is_empty() {
+        spec.order_by.clone_from(&base.order_by);
+    }
+    Ok(())
+}
+
+fn base_of<'a>(name: &Ident, windows: &'a [NamedWindowDefinition]) -> Result<&'a WindowSpec, Refusal> {
+    let found = windows.iter().find(|NamedWindowDefinition(known, _)| fold(known) == fold(name));
+    match found {
+        Some(NamedWindowDefinition(_, NamedWindowExpr::WindowSpec(spec))) => Ok(spec),
+        Some(NamedWindowDefinition(_, NamedWindowExpr::NamedWindow(other))) if fold(other) != fold(name) => base_of(other, windows),
+        _ => {
+            let error = Error::new(sqlstate::UNDEFINED_OBJECT, format!("window \"{}\" does not exist", fold(name)));
+            Err(Refusal::of_name(name, error))
+        }
+    }
+}
+
+/// `DISTINCT ON (b, 1) a, b ORDER BY a, b` is `DISTINCT ON (a, b) …`.
+fn order_distinct(select: &mut Select, sorts: &[&Expr]) {
+    let Some(Distinct::On(keys)) = &mut select.distinct else { return };
+    for key in keys.iter_mut() {
+        if let Some(Some(column)) = place(key).map(|place| column_at(place, &select.projection)) {
+            *key = column.clone();
+        }
+    }
+    let resolved = |sort: &Expr| place(sort).and_then(|place| column_at(place, &select.projection)).unwrap_or(sort).clone();
+    for (target, sort) in sorts.iter().enumerate().take(keys.len()) {
+        let sort = resolved(sort);
+        match keys[target..].iter().position(|key| *key == sort) {
+            Some(found) => keys.swap(target, target + found),
+            None => return,
+        }
+    }
+}
+
+/// A place in the select list, from 0.
+fn place(expr: &Expr) -> Option<usize> {
+    let Expr::Value(ValueWithSpan { value: Value::Number(digits, _), .. }) = expr else { return None };
+    digits.to_string().parse::<usize>().ok()?.checked_sub(1)
+}
+
+fn column_at(place: usize, items: &[SelectItem]) -> Option<&Expr> {
+    let has_wildcard = items.iter().any(|item| matches!(item, SelectItem::Wildcard(_) | SelectItem::QualifiedWildcard(..)));
+    match items.get(place)? {
+        SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. } if !has_wildcard => Some(expr),
+        _ => None,
+    }
+}
+
+/// `(SELECT t.a)` in FROM has a column `a`, where `t` is of a query around.
+pub(super) fn name_outer_columns(factor: &mut TableFactor) {
+    if let TableFactor::Derived { subquery, .. } = factor {
+        name_outer_columns_of(&mut subquery.body);
+    }
+}
+
+fn name_outer_columns_of(body: &mut SetExpr) {
+    match body {
+        SetExpr::Select(select) => {
+            let Select { projection, from, .. } = select.as_mut();
+            for item in projection {
+                let name = match item {
+                    SelectItem::UnnamedExpr(Expr::Identifier(name)) if from.is_empty() => name.clone(),
+                    SelectItem::UnnamedExpr(Expr::CompoundIdentifier(path)) if path.len() > 1 && !has_relation(from, &path[path.len() - 2]) => {
+                        path[path.len() - 1].clone()
+                    }
+                    _ => continue,
+                };
+                if let SelectItem::UnnamedExpr(expr) = item {
+                    *item = SelectItem::ExprWithAlias { expr: expr.clone(), alias: name };
+                }
+            }
+        }
+        SetExpr::Query(query) => name_outer_columns_of(&mut query.body),
+        SetExpr::SetOperation { left, right, .. } => {
+            name_outer_columns_of(left);
+            name_outer_columns_of(right);
+        }
+        _ => {}
+    }
+}
+
+/// Whether one of the relations in FROM is called so; one that cannot be told is taken for it.
+fn has_relation(from: &[TableWithJoins], name: &Ident) -> bool {
+    let factors = from.iter().flat_map(|from| std::iter::once(&from.relation).chain(from.joins.iter().map(|join| &join.relation)));
+    factors.into_iter().any(|factor| match factor {
+        TableFactor::NestedJoin { alias: None, table_with_joins } => has_relation(std::slice::from_ref(table_with_joins), name),
+        factor => shared_columns::name_of(factor).map_or(true, |known| fold(&known) == fold(name)),
+    })
+}
+
+/// `(a, b) IS NULL`: all of them are; `(a, b) IS NOT NULL`: none is.
+pub(super) fn nulls_of_row(expr: &mut Expr) {
+    let (Expr::IsNull(row) | Expr::IsNotNull(row)) = &*expr else { return };
+    let mut row = row.as_ref();
+    while let Expr::Nested(inner) = row {
+        row = inner;
+    }
+    let fields: Vec<Expr> = match row {
+        Expr::Tuple(fields) => fields.clone(),
+        Expr::Function(function) if is_named(function, "row") => match plain_arguments(function) {
+            Some(fields) => fields.into_iter().cloned().collect(),
+            None => return,
+        },
+        _ => return,
+    };
+    let is_null = matches!(expr, Expr::IsNull(_));
+    let test = |field| if is_null { Expr::IsNull(Box::new(field)) } else { Expr::IsNotNull(Box::new(field)) };
+    let Some(all) = fields.into_iter().map(test).reduce(shared_columns::both) else { return };
+    *expr = Expr::Nested(Box::new(all));
+}
