@@ -18,6 +18,7 @@ pub(crate) mod failure;
 mod grouping_sets;
 mod guards;
 pub mod inline;
+mod inner_joins;
 pub mod interrupt;
 pub mod lookups;
 mod lower;

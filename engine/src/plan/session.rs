@@ -11,15 +11,17 @@ use arrow::datatypes::{DataType, FieldRef, IntervalUnit, TimeUnit};
 use arrow::temporal_conversions::timestamp_us_to_datetime;
 use datafusion::common::Result as DataFusionResult;
 use datafusion::common::datatype::DataTypeExt;
+use datafusion::common::tree_node::Transformed;
 use datafusion::execution::FunctionRegistry;
 use datafusion::execution::runtime_env::RuntimeEnv;
 use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
 use datafusion::logical_expr::planner::TypePlanner;
+use datafusion::logical_expr::utils::split_conjunction;
+use datafusion::logical_expr::{Expr, LogicalPlan};
 use datafusion::optimizer::analyzer::resolve_grouping_function::ResolveGroupingFunction;
 use datafusion::optimizer::analyzer::type_coercion::TypeCoercion;
 use datafusion::optimizer::decorrelate_lateral_join::DecorrelateLateralJoin;
 use datafusion::optimizer::decorrelate_predicate_subquery::DecorrelatePredicateSubquery;
-use datafusion::optimizer::eliminate_cross_join::EliminateCrossJoin;
 use datafusion::optimizer::eliminate_duplicated_expr::EliminateDuplicatedExpr;
 use datafusion::optimizer::eliminate_filter::EliminateFilter;
 use datafusion::optimizer::eliminate_join::EliminateJoin;
@@ -34,7 +36,7 @@ use datafusion::optimizer::push_down_limit::PushDownLimit;
 use datafusion::optimizer::rewrite_set_comparison::RewriteSetComparison;
 use datafusion::optimizer::scalar_subquery_to_join::ScalarSubqueryToJoin;
 use datafusion::optimizer::simplify_expressions::SimplifyExpressions;
-use datafusion::optimizer::{Analyzer, AnalyzerRule, Optimizer, OptimizerRule};
+use datafusion::optimizer::{Analyzer, AnalyzerRule, ApplyOrder, Optimizer, OptimizerConfig, OptimizerRule};
 use datafusion::physical_optimizer::PhysicalOptimizerRule;
 use datafusion::physical_optimizer::optimizer::PhysicalOptimizer;
 use datafusion::prelude::SessionConfig;
@@ -47,6 +49,7 @@ use crate::plan::coercion::NumericsBesideDoubles;
 use crate::plan::grouping_sets::GroupingSetsAsUnion;
 use crate::plan::operators::PostgresOperators;
 use crate::plan::outer_constants::ForgetConstantsBelowOuterJoins;
+use crate::plan::inner_joins::OrderInnerJoins;
 use crate::plan::outer_types::OuterTypes;
 use crate::plan::sorted::SortWhatIsNotKnownToBe;
 use crate::plan::subquery::UnnestSubqueries;
@@ -160,11 +163,44 @@ fn config(target_partitions: usize) -> SessionConfig {
 }
 
 /// DataFusion's rules for batch runs, without the one that does not go with our `sum`, and the one that drops a constant from
-/// GROUP BY: where nothing else is left, no rows would become one.
+/// GROUP BY: where nothing else is left, no rows would become one. Two are ours: see [`OrderInnerJoins`], [`NotBelowOneGroup`].
 fn batch_rules() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
     let is_sound =
         |rule: &Arc<dyn OptimizerRule + Send + Sync>| ![UNSOUND_OPTIMIZER_RULE, "eliminate_group_by_constant"].contains(&rule.name());
-    Optimizer::new().rules.into_iter().filter(is_sound).collect()
+    let ours = |rule: Arc<dyn OptimizerRule + Send + Sync>| -> Arc<dyn OptimizerRule + Send + Sync> {
+        match rule.name() {
+            "eliminate_cross_join" => Arc::new(OrderInnerJoins),
+            "push_down_filter" => Arc::new(NotBelowOneGroup(PushDownFilter::new())),
+            _ => rule,
+        }
+    };
+    Optimizer::new().rules.into_iter().filter(is_sound).map(ours).collect()
+}
+
+/// DataFusion's filters, pushed down but for a condition without columns above an aggregate that has a row when there are none: it
+/// takes the condition for one on the groups.
+#[derive(Debug)]
+struct NotBelowOneGroup(PushDownFilter);
+
+impl OptimizerRule for NotBelowOneGroup {
+    fn name(&self) -> &str {
+        self.0.name()
+    }
+
+    fn apply_order(&self) -> Option<ApplyOrder> {
+        self.0.apply_order()
+    }
+
+    fn rewrite(&self, plan: LogicalPlan, config: &dyn OptimizerConfig) -> DataFusionResult<Transformed<LogicalPlan>> {
+        if let LogicalPlan::Filter(filter) = &plan
+            && let LogicalPlan::Aggregate(aggregate) = filter.input.as_ref()
+            && matches!(aggregate.group_expr.as_slice(), [] | [Expr::GroupingSet(_)])
+            && split_conjunction(&filter.predicate).into_iter().any(|part| part.column_refs().is_empty())
+        {
+            return Ok(Transformed::no(plan));
+        }
+        self.0.rewrite(plan, config)
+    }
 }
 
 /// DataFusion's physical rules but the one that answers aggregates from statistics: it takes a constant over no rows to have
@@ -194,12 +230,12 @@ fn view_rules() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
         Arc::new(ExtractEquijoinPredicate::new()),
         Arc::new(EliminateDuplicatedExpr::new()),
         Arc::new(EliminateFilter::new()),
-        Arc::new(EliminateCrossJoin::new()),
+        Arc::new(OrderInnerJoins),
         Arc::new(EliminateLimit::new()),
         Arc::new(PropagateEmptyRelation::new()),
         Arc::new(EliminateOuterJoin::new()),
         Arc::new(PushDownLimit::new()),
-        Arc::new(PushDownFilter::new()),
+        Arc::new(NotBelowOneGroup(PushDownFilter::new())),
         Arc::new(OptimizeProjections::new()),
     ]
 }

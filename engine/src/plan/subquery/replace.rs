@@ -197,8 +197,11 @@ impl Unnesting {
             return Ok(LogicalPlan::Join(join));
         }
         if simple::lateral(subquery, &join.left) {
-            let right = self.lateral_apart(subquery, alias)?;
-            return Ok(LogicalPlan::Join(Join { right: right.into(), ..join }));
+            // DataFusion looks at the condition that is no key alone.
+            let right = self.lateral_apart(subquery, alias)?.into();
+            let equalities = join.on.iter().map(|(left, right)| left.clone().eq(right.clone()));
+            let filter = conjunction(equalities.chain(join.filter.clone()));
+            return Ok(LogicalPlan::Join(Join { right, on: Vec::new(), filter, ..join }));
         }
         let schema = Arc::clone(&join.schema);
         let right = match alias {
