@@ -3,11 +3,15 @@
 //! other's kind, where DataFusion would make both one of nanoseconds, which end in 2262. An analyzer rule, to be run before type
 //! coercion.
 
+use std::sync::Arc;
+
 use arrow::datatypes::{DataType, TimeUnit};
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::Transformed;
-use datafusion::common::{DFSchema, Result};
-use datafusion::logical_expr::{Between, BinaryExpr, Expr, ExprSchemable, LogicalPlan, Operator, cast};
+use datafusion::common::{Column, DFSchema, Result};
+use datafusion::logical_expr::expr::{InList, ScalarFunction};
+use datafusion::logical_expr::logical_plan::{Projection, Union};
+use datafusion::logical_expr::{Between, BinaryExpr, Case, Expr, ExprSchemable, LogicalPlan, Operator, cast};
 use datafusion::optimizer::AnalyzerRule;
 
 use super::expressions::rewritten;
@@ -22,8 +26,34 @@ impl AnalyzerRule for NumericsBesideDoubles {
     }
 
     fn analyze(&self, plan: LogicalPlan, _config: &ConfigOptions) -> Result<LogicalPlan> {
-        Ok(plan.transform_up_with_subqueries(|node| rewritten(node, |expression, schema| Ok(beside(expression, schema))))?.data)
+        let of_node = |node: LogicalPlan| rewritten(node, |expression, schema| Ok(beside(expression, schema)))?.transform_data(of_union);
+        Ok(plan.transform_up_with_subqueries(of_node)?.data)
     }
+}
+
+/// A column that is a double in one input of a UNION and a numeric in another is a double in all.
+fn of_union(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
+    let LogicalPlan::Union(Union { inputs, schema }) = &plan else { return Ok(Transformed::no(plan)) };
+    // The union's own schema has not heard of a UNION in it that has become one of doubles.
+    let schemas = || inputs.iter().map(|input| input.schema()).chain([schema]);
+    let types_at = |column: usize| schemas().filter_map(move |schema| schema.fields().get(column).map(|field| field.data_type()));
+    let is_mixed = |column: usize| types_at(column).any(DataType::is_floating) && types_at(column).any(DataType::is_decimal);
+    let mixed: Vec<usize> = (0..inputs[0].schema().fields().len()).filter(|column| is_mixed(*column)).collect();
+    if mixed.is_empty() {
+        return Ok(Transformed::no(plan));
+    }
+    let mut as_doubles = Vec::with_capacity(inputs.len());
+    for input in inputs {
+        let columns = input.schema().iter().enumerate().map(|(place, (qualifier, field))| {
+            let column = Expr::Column(Column::from((qualifier, field)));
+            match mixed.contains(&place) && field.data_type().is_decimal() {
+                true => cast(column, DataType::Float64).alias_qualified(qualifier.cloned(), field.name()),
+                false => column,
+            }
+        });
+        as_doubles.push(Arc::new(LogicalPlan::Projection(Projection::try_new(columns.collect(), Arc::clone(input))?)));
+    }
+    Ok(Transformed::yes(LogicalPlan::Union(Union::try_new_with_loose_types(as_doubles)?)))
 }
 
 fn beside(expression: Expr, schema: &DFSchema) -> Transformed<Expr> {
@@ -73,9 +103,32 @@ fn as_doubles(expression: Expr, schema: &DFSchema) -> Transformed<Expr> {
         {
             Transformed::yes(Expr::Between(Between { expr: double(expr), negated, low: double(low), high: double(high) }))
         }
+        Expr::Case(case) => {
+            let results: Vec<&Expr> = case.when_then_expr.iter().map(|(_, then)| &**then).chain(case.else_expr.as_deref()).collect();
+            if !results.iter().any(|result| is_double(result)) || !results.iter().any(|result| is_numeric(result)) {
+                return Transformed::no(Expr::Case(case));
+            }
+            let when_then_expr = case.when_then_expr.into_iter().map(|(when, then)| (when, double(then))).collect();
+            Transformed::yes(Expr::Case(Case { expr: case.expr, when_then_expr, else_expr: case.else_expr.map(double) }))
+        }
+        Expr::InList(InList { expr, list, negated })
+            if is_double(&expr) && list.iter().any(is_numeric) || is_numeric(&expr) && list.iter().any(is_double) =>
+        {
+            let list = list.into_iter().map(|item| *double(Box::new(item))).collect();
+            Transformed::yes(Expr::InList(InList { expr: double(expr), list, negated }))
+        }
+        Expr::ScalarFunction(ScalarFunction { func, args })
+            if OF_ONE_TYPE.contains(&func.name()) && args.iter().any(is_double) && args.iter().any(is_numeric) =>
+        {
+            let args = args.into_iter().map(|argument| *double(Box::new(argument))).collect();
+            Transformed::yes(Expr::ScalarFunction(ScalarFunction { func, args }))
+        }
         other => Transformed::no(other),
     }
 }
+
+/// Functions whose arguments have one type.
+const OF_ONE_TYPE: [&str; 5] = ["coalesce", "nullif", "greatest", "least", "make_array"];
 
 fn is_comparison(operator: Operator) -> bool {
     use Operator::*;

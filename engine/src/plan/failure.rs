@@ -125,6 +125,10 @@ fn not_implemented(message: &str) -> Error {
         let hint = "a subquery that refers to them reads them again: write it as a join, or keep the query current as a materialized view";
         return Error::unsupported("a query that is run once cannot read the rows of a recursion twice in its recursive term", hint);
     }
+    if message.contains("can not be used as a sliding accumulator") {
+        let hint = "let the frame begin at UNBOUNDED PRECEDING; of booleans, min is bool_and and max is bool_or";
+        return Error::unsupported("this aggregate is not supported over a frame that rows leave", hint);
+    }
     Error::unsupported(lower_first(message), "rewrite the query without it")
 }
 

@@ -16,7 +16,7 @@ use datafusion::sql::sqlparser::ast::{
 
 use super::meaning::read_as;
 use super::names;
-use super::normalise::{call, plain_arguments, take};
+use super::normalise::{call, is_named, plain_arguments, take};
 use super::parse::parse_query;
 use super::parse::types::data_type;
 
@@ -47,6 +47,13 @@ pub(super) fn rewrite_expr(expr: &mut Expr) {
         Expr::Substring { substring_from: from @ None, substring_for: Some(_), .. } => {
             *from = Some(Box::new(integer("1")));
         }
+        // Of a list that is made here the planner takes the n-th value as an aggregate that views and frames do not have.
+        Expr::CompoundFieldAccess { root, access_chain }
+            if is_array_agg(root) && matches!(access_chain.as_slice(), [AccessExpr::Subscript(ast::Subscript::Index { .. })]) =>
+        {
+            let Some(AccessExpr::Subscript(ast::Subscript::Index { index })) = access_chain.pop() else { return };
+            *expr = call("array_element", [take(root), index]);
+        }
         // `a.b[1]` begins with a name, `(f(x)).b` with a value.
         Expr::CompoundFieldAccess { root, access_chain } if !matches!(root.as_ref(), Expr::Identifier(_)) => {
             for access in access_chain {
@@ -68,6 +75,14 @@ pub(super) fn rewrite_expr(expr: &mut Expr) {
             any_as_not_all(expr);
         }
         _ => {}
+    }
+}
+
+fn is_array_agg(expr: &Expr) -> bool {
+    match expr {
+        Expr::Nested(inner) => is_array_agg(inner),
+        Expr::Function(function) => is_named(function, "array_agg"),
+        _ => false,
     }
 }
 
@@ -224,13 +239,7 @@ pub(super) fn rewrite_factor(factor: &mut TableFactor) {
     let Some(arguments) = arguments else { return };
     match function.as_str() {
         "unnest" => {
-            let mut alias = alias.take();
-            if let Some(alias) = &mut alias
-                && alias.columns.is_empty()
-                && arguments.len() == 1
-            {
-                alias.columns = vec![TableAliasColumnDef::from_name(alias.name.value.as_str())];
-            }
+            let alias = alias.take();
             *factor =
                 TableFactor::UNNEST { alias, array_exprs: arguments, with_offset: false, with_offset_alias: None, with_ordinality: false };
             rewrite_unnest(factor);
@@ -267,7 +276,14 @@ pub(super) fn rewrite_factor(factor: &mut TableFactor) {
 /// `unnest(…) WITH ORDINALITY` has the numbers as one more list. Lists that are equal get names of their own, which DataFusion's
 /// plan wants: it names a column by its expression without casts.
 fn rewrite_unnest(factor: &mut TableFactor) {
-    let TableFactor::UNNEST { array_exprs: lists, with_ordinality, .. } = factor else { return };
+    let TableFactor::UNNEST { alias, array_exprs: lists, with_ordinality, .. } = factor else { return };
+    if lists.len() == 1 {
+        let alias = alias.get_or_insert_with(|| plain_alias("unnest"));
+        if alias.columns.is_empty() {
+            alias.columns = vec![TableAliasColumnDef { name: alias.name.clone(), data_type: None }];
+            alias.columns.extend(with_ordinality.then(|| TableAliasColumnDef::from_name("ordinality")));
+        }
+    }
     if std::mem::take(with_ordinality) {
         let bigint = |expr: Expr| Expr::Cast {
             kind: CastKind::Cast,

@@ -1,4 +1,4 @@
-//! `array_length(a, n)`, `array_ndims(a)` and `array_dims(a)`: an array without elements has no dimensions.
+//! `array_length(a, n)`, `array_ndims(a)`, `array_dims(a)`: an array without elements has no dimensions; and `cardinality(a)`.
 
 use std::sync::Arc;
 
@@ -13,6 +13,8 @@ enum Asked {
     Length,
     Count,
     Bounds,
+    /// How many elements.
+    Size,
 }
 
 /// All of them.
@@ -21,7 +23,8 @@ pub fn functions() -> Vec<Arc<ScalarUDF>> {
     [
         ("array_length", Asked::Length, TypeSignature::OneOf(vec![one.clone(), TypeSignature::Any(2)])),
         ("array_ndims", Asked::Count, one.clone()),
-        ("array_dims", Asked::Bounds, one),
+        ("array_dims", Asked::Bounds, one.clone()),
+        ("cardinality", Asked::Size, one),
     ]
     .map(|(name, asked, signature)| Dimensions { name, asked, signature: Signature::new(signature, Volatility::Immutable) })
     .map(|function| Arc::new(ScalarUDF::new_from_impl(function)))
@@ -72,6 +75,13 @@ impl ScalarUDFImpl for Dimensions {
             }
             Asked::Count => {
                 Arc::new(dimensions.map(|lengths| count(lengths.len()).filter(|n_dimensions| *n_dimensions > 0)).collect::<Int32Array>())
+            }
+            Asked::Size => {
+                let size = |(row, lengths): (usize, Vec<usize>)| {
+                    let size = if lengths.is_empty() { 0 } else { lengths.iter().product() };
+                    columns[0].is_valid(row).then(|| count(size)).flatten()
+                };
+                Arc::new(dimensions.enumerate().map(size).collect::<Int32Array>())
             }
             Asked::Bounds => {
                 let bounds = |lengths: Vec<usize>| lengths.iter().map(|length| format!("[1:{length}]")).reduce(|all, more| all + &more);
