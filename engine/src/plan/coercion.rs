@@ -31,29 +31,42 @@ impl AnalyzerRule for NumericsBesideDoubles {
     }
 }
 
-/// A column that is a double in one input of a UNION and a numeric in another is a double in all.
+/// A column that is a double in one input of a UNION and a numeric in another is a double in all. The inputs' columns get the names of
+/// the union's: where one input is left, DataFusion takes those for names of its columns, and finds others of that name below.
 fn of_union(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
     let LogicalPlan::Union(Union { inputs, schema }) = &plan else { return Ok(Transformed::no(plan)) };
     // The union's own schema has not heard of a UNION in it that has become one of doubles.
     let schemas = || inputs.iter().map(|input| input.schema()).chain([schema]);
     let types_at = |column: usize| schemas().filter_map(move |schema| schema.fields().get(column).map(|field| field.data_type()));
     let is_mixed = |column: usize| types_at(column).any(DataType::is_floating) && types_at(column).any(DataType::is_decimal);
-    let mixed: Vec<usize> = (0..inputs[0].schema().fields().len()).filter(|column| is_mixed(*column)).collect();
-    if mixed.is_empty() {
+    let mixed: Vec<usize> = (0..schema.fields().len()).filter(|column| is_mixed(*column)).collect();
+    let names: Vec<Column> = schema.columns();
+    let is_distinct = |place: usize| names[..place].iter().all(|earlier| earlier.name != names[place].name);
+    let are_distinct = (0..names.len()).all(is_distinct);
+    let has_own_names = |input: &Arc<LogicalPlan>| are_distinct && input.schema().columns() != names;
+    if mixed.is_empty() && !inputs.iter().any(has_own_names) {
         return Ok(Transformed::no(plan));
     }
-    let mut as_doubles = Vec::with_capacity(inputs.len());
+    let mut alike = Vec::with_capacity(inputs.len());
     for input in inputs {
-        let columns = input.schema().iter().enumerate().map(|(place, (qualifier, field))| {
+        let columns = input.schema().iter().zip(&names).enumerate().map(|(place, ((qualifier, field), name))| {
             let column = Expr::Column(Column::from((qualifier, field)));
+            let (relation, name) = match are_distinct {
+                true => (name.relation.clone(), name.name.as_str()),
+                false => (qualifier.cloned(), field.name().as_str()),
+            };
             match mixed.contains(&place) && field.data_type().is_decimal() {
-                true => cast(column, DataType::Float64).alias_qualified(qualifier.cloned(), field.name()),
-                false => column,
+                true => cast(column, DataType::Float64).alias_qualified(relation, name),
+                false if qualifier == relation.as_ref() && field.name() == name => column,
+                false => column.alias_qualified(relation, name),
             }
         });
-        as_doubles.push(Arc::new(LogicalPlan::Projection(Projection::try_new(columns.collect(), Arc::clone(input))?)));
+        alike.push(Arc::new(LogicalPlan::Projection(Projection::try_new(columns.collect(), Arc::clone(input))?)));
     }
-    Ok(Transformed::yes(LogicalPlan::Union(Union::try_new_with_loose_types(as_doubles)?)))
+    Ok(Transformed::yes(LogicalPlan::Union(match mixed.is_empty() {
+        true => Union { inputs: alike, schema: Arc::clone(schema) },
+        false => Union::try_new_with_loose_types(alike)?,
+    })))
 }
 
 fn beside(expression: Expr, schema: &DFSchema) -> Transformed<Expr> {

@@ -281,7 +281,9 @@ fn rewrite_unnest(factor: &mut TableFactor) {
         let alias = alias.get_or_insert_with(|| plain_alias("unnest"));
         if alias.columns.is_empty() {
             alias.columns = vec![TableAliasColumnDef { name: alias.name.clone(), data_type: None }];
-            alias.columns.extend(with_ordinality.then(|| TableAliasColumnDef::from_name("ordinality")));
+        }
+        if *with_ordinality && alias.columns.len() == 1 {
+            alias.columns.push(TableAliasColumnDef::from_name("ordinality"));
         }
     }
     if std::mem::take(with_ordinality) {

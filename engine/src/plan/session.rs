@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use arrow::datatypes::{DataType, FieldRef, IntervalUnit, TimeUnit};
 use arrow::temporal_conversions::timestamp_us_to_datetime;
-use datafusion::common::Result as DataFusionResult;
+use datafusion::common::{NullEquality, Result as DataFusionResult};
 use datafusion::common::datatype::DataTypeExt;
 use datafusion::common::tree_node::Transformed;
 use datafusion::execution::FunctionRegistry;
@@ -163,7 +163,8 @@ fn config(target_partitions: usize) -> SessionConfig {
 }
 
 /// DataFusion's rules for batch runs, without the one that does not go with our `sum`, and the one that drops a constant from
-/// GROUP BY: where nothing else is left, no rows would become one. Two are ours: see [`OrderInnerJoins`], [`NotBelowOneGroup`].
+/// GROUP BY: where nothing else is left, no rows would become one. Three are ours or held back: see [`OrderInnerJoins`],
+/// [`NotBelowOneGroup`], [`NotBesideEqualNulls`].
 fn batch_rules() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
     let is_sound =
         |rule: &Arc<dyn OptimizerRule + Send + Sync>| ![UNSOUND_OPTIMIZER_RULE, "eliminate_group_by_constant"].contains(&rule.name());
@@ -171,6 +172,7 @@ fn batch_rules() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
         match rule.name() {
             "eliminate_cross_join" => Arc::new(OrderInnerJoins),
             "push_down_filter" => Arc::new(NotBelowOneGroup(PushDownFilter::new())),
+            "extract_equijoin_predicate" => Arc::new(NotBesideEqualNulls(ExtractEquijoinPredicate::new())),
             _ => rule,
         }
     };
@@ -203,6 +205,28 @@ impl OptimizerRule for NotBelowOneGroup {
     }
 }
 
+/// DataFusion's keys of joins, taken from their conditions, but for a join whose keys make nulls equal: there it takes those of an `=`
+/// for such, too.
+#[derive(Debug)]
+struct NotBesideEqualNulls(ExtractEquijoinPredicate);
+
+impl OptimizerRule for NotBesideEqualNulls {
+    fn name(&self) -> &str {
+        self.0.name()
+    }
+
+    fn apply_order(&self) -> Option<ApplyOrder> {
+        self.0.apply_order()
+    }
+
+    fn rewrite(&self, plan: LogicalPlan, config: &dyn OptimizerConfig) -> DataFusionResult<Transformed<LogicalPlan>> {
+        match &plan {
+            LogicalPlan::Join(join) if join.null_equality == NullEquality::NullEqualsNull => Ok(Transformed::no(plan)),
+            _ => self.0.rewrite(plan, config),
+        }
+    }
+}
+
 /// DataFusion's physical rules but the one that answers aggregates from statistics: it takes a constant over no rows to have
 /// one distinct value; and those that push filters down once more, which tell the columns of a projection apart by their names alone:
 /// `x.a = y.a OR …` above a join whose sides were swapped became `a = a OR …` below it. First, what it wrongly takes for constant is hidden; before the last, which only checks, orders that were
@@ -227,7 +251,7 @@ fn view_rules() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
         Arc::new(DecorrelatePredicateSubquery::new()),
         Arc::new(ScalarSubqueryToJoin::new()),
         Arc::new(DecorrelateLateralJoin::new()),
-        Arc::new(ExtractEquijoinPredicate::new()),
+        Arc::new(NotBesideEqualNulls(ExtractEquijoinPredicate::new())),
         Arc::new(EliminateDuplicatedExpr::new()),
         Arc::new(EliminateFilter::new()),
         Arc::new(OrderInnerJoins),

@@ -8,10 +8,21 @@ use datafusion::sql::sqlparser::ast::{
 use super::{call, is_named, plain_arguments, take};
 use crate::functions::scalar::patterns;
 
-/// `~a`, `|/a`, `||/a`, `@a`.
+/// `~a`, `|/a`, `||/a`, `@a`, and `-rank() OVER (…)`.
 pub(super) fn rewrite_unary(expr: &mut Expr) {
-    let Expr::UnaryOp { op, .. } = expr else { return };
+    let Expr::UnaryOp { op, expr: argument } = expr else { return };
     let name = match op {
+        // Places have no sign for the planner.
+        UnaryOperator::Minus if is_ranking(argument) => {
+            **argument = Expr::Cast {
+                kind: CastKind::Cast,
+                expr: Box::new(take(argument)),
+                data_type: DataType::BigInt(None),
+                array: false,
+                format: None,
+            };
+            return;
+        }
         UnaryOperator::BitwiseNot => "bitnot",
         UnaryOperator::PGSquareRoot => "sqrt",
         UnaryOperator::PGCubeRoot => "cbrt",
@@ -20,6 +31,15 @@ pub(super) fn rewrite_unary(expr: &mut Expr) {
     };
     let Expr::UnaryOp { expr: argument, .. } = take(expr) else { return };
     *expr = call(name, [*argument]);
+}
+
+fn is_ranking(expr: &Expr) -> bool {
+    const RANKINGS: [&str; 4] = ["row_number", "rank", "dense_rank", "ntile"];
+    match expr {
+        Expr::Nested(inner) => is_ranking(inner),
+        Expr::Function(function) => function.over.is_some() && RANKINGS.iter().any(|name| is_named(function, name)),
+        _ => false,
+    }
 }
 
 /// `AT TIME ZONE`, `SIMILAR TO`, `LIKE … ESCAPE`.

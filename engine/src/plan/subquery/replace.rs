@@ -8,6 +8,8 @@ use datafusion::functions_aggregate::expr_fn::{count, first_value};
 use datafusion::logical_expr::logical_plan::{Aggregate, Filter, Join, Subquery, SubqueryAlias};
 use datafusion::logical_expr::utils::conjunction;
 use datafusion::logical_expr::{Case, Expr, JoinType, LogicalPlan, lit};
+use datafusion::optimizer::decorrelate_lateral_join::DecorrelateLateralJoin;
+use datafusion::optimizer::{OptimizerContext, OptimizerRule};
 
 use super::bindings::{Bindings, Bound, join_on, outer_columns, same_keys};
 use super::names::{column, columns, distinct, keep_columns, project};
@@ -190,18 +192,27 @@ impl Unnesting {
         (correlated.key_columns().into_iter().zip(&names).map(|(key, name)| key.alias(name)).collect(), names)
     }
 
+    /// A lateral join by DataFusion's rule, at once: what stays a reference would be taken for one to a query further out that has a
+    /// relation of that name. The rule looks at the condition that is no key alone.
+    fn simple_lateral(&mut self, join: &Join, subquery: &Subquery, alias: Option<&TableReference>) -> Result<Option<LogicalPlan>> {
+        let right = self.lateral_apart(subquery, alias)?.into();
+        let equalities = join.on.iter().map(|(left, right)| left.clone().eq(right.clone()));
+        let filter = conjunction(equalities.chain(join.filter.clone()));
+        let lateral = LogicalPlan::Join(Join { right, on: Vec::new(), filter, ..join.clone() });
+        let joined = DecorrelateLateralJoin::new().rewrite(lateral, &OptimizerContext::new())?;
+        Ok(if joined.transformed { Some(keep_columns(joined.data, &join.schema)?) } else { None })
+    }
+
     /// A join whose right side is a subquery that refers to the left.
     pub(super) fn lateral(&mut self, join: Join) -> Result<LogicalPlan> {
         let Some((subquery, alias)) = lateral_subquery(&join.right) else { return Ok(LogicalPlan::Join(join)) };
         if !matches!(join.join_type, JoinType::Inner | JoinType::Left) {
             return Ok(LogicalPlan::Join(join));
         }
-        if simple::lateral(subquery, &join.left) {
-            // DataFusion looks at the condition that is no key alone.
-            let right = self.lateral_apart(subquery, alias)?.into();
-            let equalities = join.on.iter().map(|(left, right)| left.clone().eq(right.clone()));
-            let filter = conjunction(equalities.chain(join.filter.clone()));
-            return Ok(LogicalPlan::Join(Join { right, on: Vec::new(), filter, ..join }));
+        if simple::lateral(subquery, &join.left)
+            && let Some(joined) = self.simple_lateral(&join, subquery, alias)?
+        {
+            return Ok(joined);
         }
         let schema = Arc::clone(&join.schema);
         let right = match alias {
