@@ -75,7 +75,8 @@ impl Joined {
     /// The joins in order, with the columns of `before`.
     fn ordered(self, before: &LogicalPlan) -> Result<LogicalPlan> {
         let Self { inputs, mut conditions } = self;
-        let of_alternatives: Vec<Expr> = conditions.iter().flat_map(equalities_of_all).filter(|found| !conditions.contains(found)).collect();
+        let of_alternatives: Vec<Expr> =
+            conditions.iter().flat_map(equalities_of_all).filter(|found| !conditions.contains(found)).collect();
         let n_own = conditions.len();
         conditions.extend(of_alternatives);
         let mut is_key = vec![false; conditions.len()];

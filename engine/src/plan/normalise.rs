@@ -1,20 +1,20 @@
 //! One pass over the AST of every query and expression, so that both engines read what Postgres would.
 //!
-//! Rewritten: windows in FROM and in GROUP BY ([`super::windows`]), the shared columns of JOIN USING ([`shared_columns`]),
-//! ARRAY of a query ([`array_query`]), what else a SELECT says in Postgres' own way ([`selects`]), `FETCH FIRST n` as LIMIT. Refused: what DataFusion would pass over in silence
+//! Rewritten: windows in FROM and in GROUP BY ([`super::windows`]), ARRAY of a query ([`array_query`]), what else a SELECT says in Postgres' own way ([`selects`]), `FETCH FIRST n` as LIMIT. Refused: what DataFusion would pass over in silence
 //! (TABLESAMPLE, WITH ORDINALITY, FOR UPDATE …), recursions of another form ([`recursion_form`]) and PROCTIME(), whose value is not a function of the inputs. The pass is idempotent.
 //!
-//! Not done here: types of literals and operators ([`super::meaning`]), and ties of window functions (the planner's).
+//! Not done here: types of literals and operators ([`super::meaning`]), the shared columns of joins ([`super::shared_columns`]), which
+//! need the catalog, and ties of window functions (the planner's).
 
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-    self, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, LimitClause, ObjectName, Query, Select,
-    Spanned, TableFactor, VisitMut, VisitorMut,
+    self, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, LimitClause, ObjectName, Query, Select, Spanned,
+    TableFactor, VisitMut, VisitorMut,
 };
 use datafusion::sql::sqlparser::tokenizer::Location;
 
-use super::{array_query, recursion_form, selects, shared_columns, windows};
+use super::{array_query, recursion_form, selects, windows};
 use crate::error::sqlstate;
 use crate::{Error, Result};
 
@@ -74,18 +74,13 @@ impl VisitorMut for Normaliser {
             check_query(query)
                 .and_then(|()| recursion_form::rewrite(query))
                 .and_then(|()| fetch_as_limit(query))
-                .and_then(|()| selects::rewrite_query(query))
-                .and_then(|()| shared_columns::rewrite_query(query)),
+                .and_then(|()| selects::rewrite_query(query)),
         )
     }
 
     fn pre_visit_select(&mut self, select: &mut Select) -> Flow {
         selects::one_group(select);
-        flow(
-            check_select(select)
-                .and_then(|()| shared_columns::rewrite_select(select).map(drop))
-                .and_then(|()| windows::rewrite_group_by(select)),
-        )
+        flow(check_select(select).and_then(|()| windows::rewrite_group_by(select)))
     }
 
     fn pre_visit_table_factor(&mut self, factor: &mut TableFactor) -> Flow {

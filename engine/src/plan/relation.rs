@@ -28,6 +28,7 @@ use crate::functions::settings::session_zone;
 use crate::plan::canonical::Purpose;
 use crate::plan::meaning::for_planner;
 use crate::plan::names;
+use crate::plan::shared_columns::{Columns, written_out};
 use crate::plan::statement::Name;
 use crate::plan::system::refused_in_view;
 use crate::plan::zone::pinned_to_utc;
@@ -125,7 +126,13 @@ impl<'a> Names<'a> {
     /// The logical plan of a query, as SQL says it: neither canonical nor optimised.
     pub(crate) fn plan(&self, query: &ast::Query) -> DataFusionResult<LogicalPlan> {
         self.plan_views_in(query, 0)?;
-        SqlToRel::new(self).sql_statement_to_plan(ast::Statement::Query(Box::new(for_planner(query.clone()))))
+        self.plan_own(query.clone())
+    }
+
+    /// The same, once the views it names are planned.
+    fn plan_own(&self, query: ast::Query) -> DataFusionResult<LogicalPlan> {
+        let query = for_planner(written_out(query, self)?);
+        SqlToRel::new(self).sql_statement_to_plan(ast::Statement::Query(Box::new(query)))
     }
 
     /// Plans the views a query names, innermost first, so that the SQL planner, whose frames are large, never runs inside
@@ -144,7 +151,7 @@ impl<'a> Names<'a> {
                 return Err(external(Error::new(sqlstate::STATEMENT_TOO_COMPLEX, message)));
             }
             self.plan_views_in(&query, depth + 1)?;
-            let plan = SqlToRel::new(self).sql_statement_to_plan(ast::Statement::Query(Box::new(for_planner(*query))))?;
+            let plan = self.plan_own(*query)?;
             let plan = match is_materialized && session_zone().is_some() {
                 true => pinned_to_utc(plan, self.state)?,
                 false => plan,
@@ -161,6 +168,18 @@ impl<'a> Names<'a> {
             Some(source) => Ok(Arc::clone(source) as Arc<dyn TableSource>),
             None => Err(external(Error::internal(format!("view \"{reference}\" was not planned before it was used")))),
         }
+    }
+}
+
+impl Columns for Names<'_> {
+    fn of(&self, name: &ast::ObjectName) -> Option<Vec<String>> {
+        let Name { schema, name } = names::name(name).ok()?;
+        let reference = match schema {
+            Some(schema) => TableReference::partial(schema, name),
+            None => TableReference::bare(name),
+        };
+        let source = self.get_table_source(reference).ok()?;
+        Some(source.schema().fields().iter().map(|field| field.name().clone()).collect())
     }
 }
 

@@ -75,7 +75,8 @@ fn refine_calls(expr: &mut Expr, windows: &[NamedWindowDefinition]) -> Result<()
 fn refine(spec: &mut WindowSpec, windows: &[NamedWindowDefinition]) -> Result<(), Refusal> {
     let Some(name) = spec.window_name.take() else { return Ok(()) };
     let base = base_of(&name, windows)?;
-    let refuse = |what: &str| Err(Refusal::of_name(&name, Error::new(sqlstate::WINDOWING_ERROR, format!("cannot {what} \"{}\"", fold(&name)))));
+    let refuse =
+        |what: &str| Err(Refusal::of_name(&name, Error::new(sqlstate::WINDOWING_ERROR, format!("cannot {what} \"{}\"", fold(&name)))));
     if !spec.partition_by.is_empty() {
         return refuse("override PARTITION BY clause of window");
     }
@@ -150,7 +151,9 @@ fn name_outer_columns_of(body: &mut SetExpr) {
             for item in projection {
                 let name = match item {
                     SelectItem::UnnamedExpr(Expr::Identifier(name)) if from.is_empty() => name.clone(),
-                    SelectItem::UnnamedExpr(Expr::CompoundIdentifier(path)) if path.len() > 1 && !has_relation(from, &path[path.len() - 2]) => {
+                    SelectItem::UnnamedExpr(Expr::CompoundIdentifier(path))
+                        if path.len() > 1 && !has_relation(from, &path[path.len() - 2]) =>
+                    {
                         path[path.len() - 1].clone()
                     }
                     _ => continue,
@@ -174,7 +177,7 @@ fn has_relation(from: &[TableWithJoins], name: &Ident) -> bool {
     let factors = from.iter().flat_map(|from| std::iter::once(&from.relation).chain(from.joins.iter().map(|join| &join.relation)));
     factors.into_iter().any(|factor| match factor {
         TableFactor::NestedJoin { alias: None, table_with_joins } => has_relation(std::slice::from_ref(table_with_joins), name),
-        factor => shared_columns::name_of(factor).map_or(true, |known| fold(&known) == fold(name)),
+        factor => shared_columns::name_of(factor).is_none_or(|known| fold(&known) == fold(name)),
     })
 }
 

@@ -1,134 +1,485 @@
-//! JOIN … USING: the shared column is that of the side that has the row, and comes first in `*`. DataFusion takes the left
-//! side's, in the left side's place, so on the AST
+//! JOIN … USING and NATURAL JOIN: a shared column is that of the side that has the row, and comes first in `*`. DataFusion takes
+//! the left side's, in the left side's place, and looks for shared columns in subqueries, too. So no such join is left to it: on
+//! the AST
 //!
 //! ```sql
 //! SELECT k, v, w FROM a FULL JOIN b USING (k)
 //! SELECT coalesce(a.k, b.k) AS k, v, w FROM a FULL JOIN b ON a.k = b.k
 //! ```
 //!
-//! and `*` becomes `coalesce(a.k, b.k) AS k, a.* EXCEPT (k), b.* EXCEPT (k)`. All USING of a chain with a FULL or RIGHT JOIN are
-//! written out; elsewhere only `*` is, and bare names get the relation that has them. The columns are not known here: refused are
-//! NATURAL FULL and RIGHT JOIN, and a shared column of which it is not plain which relation on the left has it. Without such a
-//! join, `*` is then left in DataFusion's order, and a bare name bare.
+//! and `*` becomes `coalesce(a.k, b.k) AS k, a.v, b.w`. That needs the columns of relations, so it is done when a statement is
+//! planned ([`Columns`] says them). Where they are not known, of a function in FROM, `*` keeps it whole, and NATURAL JOIN is refused.
 
+use std::ops::ControlFlow;
+
+use datafusion::common::Result as DataFusionResult;
 use datafusion::sql::sqlparser::ast::{
-    BinaryOperator, ExcludeSelectItem, Expr, GroupByExpr, Ident, Join, JoinConstraint, JoinOperator, ObjectName, OrderByKind, Query,
-    Select, SelectItem, SelectItemQualifiedWildcardKind, SetExpr, TableFactor, TableWithJoins, WildcardAdditionalOptions,
+    BinaryOperator, Distinct, ExcludeSelectItem, Expr, GroupByExpr, Ident, Join, JoinConstraint, JoinOperator, ObjectName, OrderByKind,
+    Query, Select, SelectItem, SelectItemQualifiedWildcardKind, SetExpr, TableAlias, TableFactor, TableWithJoins, Value, Visit, VisitMut,
+    Visitor, VisitorMut, WildcardAdditionalOptions,
 };
 
-use super::normalise::{Refusal, call, each_own_expression};
+use super::names::{fold, quoted};
+use super::normalise::{call, each_own_expression};
+use super::parse::parse_query;
+use super::relation::external;
 use crate::Error;
+use crate::error::sqlstate;
 
-/// Rewrites a query's own SELECT with its ORDER BY.
-pub(super) fn rewrite_query(query: &mut Query) -> Result<(), Refusal> {
-    let SetExpr::Select(select) = query.body.as_mut() else { return Ok(()) };
-    let shared = rewrite_select(select)?;
-    if let Some(OrderByKind::Expressions(sorts)) = query.order_by.as_mut().map(|order| &mut order.kind) {
-        for sort in sorts {
-            let item = |name: &Ident| select.projection.iter().find(|item| is_named(item, name));
-            let is_other = matches!(&sort.expr, Expr::Identifier(name) if item(name).is_some_and(|item| !shared.is_left(name, item)));
-            if !is_other {
-                shared.put_into(&mut sort.expr);
+/// Says the columns of relations.
+pub(super) trait Columns {
+    /// Those of a table, stream or view; `None` when there is none of that name.
+    fn of(&self, name: &ObjectName) -> Option<Vec<String>>;
+}
+
+/// The query without USING and NATURAL.
+pub(super) fn written_out(mut query: Query, columns: &dyn Columns) -> DataFusionResult<Query> {
+    if has_shared_columns(&query) {
+        Writer { columns, queries: Vec::new(), outer: Vec::new() }.query(&mut query).map_err(external)?;
+    }
+    Ok(query)
+}
+
+/// Whether a join anywhere in it has USING or NATURAL, or a parenthesised one a name.
+fn has_shared_columns(query: &Query) -> bool {
+    struct Found(bool);
+    impl Visitor for Found {
+        type Break = ();
+        fn pre_visit_select(&mut self, select: &Select) -> ControlFlow<()> {
+            self.0 |= select.from.iter().any(any_shared);
+            if self.0 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        }
+    }
+    let mut found = Found(false);
+    let _ = Visit::visit(query, &mut found);
+    found.0
+}
+
+fn any_shared(from: &TableWithJoins) -> bool {
+    let nested = |factor: &TableFactor| match factor {
+        TableFactor::NestedJoin { table_with_joins, alias } => alias.is_some() || any_shared(table_with_joins),
+        _ => false,
+    };
+    let has_shared = |join: &Join| matches!(constraint(&join.join_operator), Some((_, JoinConstraint::Using(_) | JoinConstraint::Natural)));
+    nested(&from.relation) || from.joins.iter().any(|join| has_shared(join) || nested(&join.relation))
+}
+
+/// `left AND right`.
+pub(super) fn both(left: Expr, right: Expr) -> Expr {
+    Expr::BinaryOp { left: Box::new(left), op: BinaryOperator::And, right: Box::new(right) }
+}
+
+/// The name by which columns of a relation in FROM are qualified.
+pub(super) fn name_of(factor: &TableFactor) -> Option<Ident> {
+    match factor {
+        TableFactor::Table { alias: Some(alias), .. }
+        | TableFactor::Derived { alias: Some(alias), .. }
+        | TableFactor::Function { alias: Some(alias), .. }
+        | TableFactor::TableFunction { alias: Some(alias), .. }
+        | TableFactor::UNNEST { alias: Some(alias), .. } => Some(alias.name.clone()),
+        TableFactor::Table { name, .. } | TableFactor::Function { name, .. } => name.0.last()?.as_ident().cloned(),
+        _ => None,
+    }
+}
+
+/// One part of what `*` stands for.
+#[derive(Clone)]
+enum Item {
+    Column {
+        name: String,
+        expr: Expr,
+        /// It is the shared column of a join.
+        is_shared: bool,
+    },
+    /// A relation of which at most some columns are known, but for those that were taken.
+    Relation { name: Ident, known: Option<Vec<String>>, taken: Vec<String> },
+}
+
+/// What a part of FROM has.
+#[derive(Clone, Default)]
+struct Has(Vec<Item>);
+
+impl Has {
+    fn and(mut self, more: Self) -> Self {
+        self.0.extend(more.0);
+        self
+    }
+
+    /// The shared columns whose names no other column has.
+    fn shared(&self) -> Vec<(String, Expr)> {
+        let shared = self.0.iter().filter_map(|item| match item {
+            Item::Column { name, expr, is_shared: true } => Some((name.clone(), expr.clone())),
+            _ => None,
+        });
+        shared.filter(|(name, _)| self.n_named(name) == 1).collect()
+    }
+
+    fn n_named(&self, wanted: &str) -> usize {
+        self.0.iter().filter(|item| matches!(item, Item::Column { name, .. } if name == wanted)).count()
+    }
+
+    /// Whether a column of this name is, or may be, among them.
+    fn may_have(&self, wanted: &str) -> bool {
+        self.0.iter().any(|item| match item {
+            Item::Column { name, .. } => name == wanted,
+            Item::Relation { known: Some(known), .. } => known.iter().any(|name| name == wanted),
+            Item::Relation { known: None, .. } => true,
+        })
+    }
+
+    fn has_relation(&self, wanted: &Ident) -> bool {
+        self.0.iter().any(|item| match item {
+            Item::Column { expr: Expr::CompoundIdentifier(path), .. } => path.first().is_some_and(|first| fold(first) == fold(wanted)),
+            Item::Column { .. } => false,
+            Item::Relation { name, .. } => fold(name) == fold(wanted),
+        })
+    }
+
+    /// The column that a join on this name takes; it is the join's from then on.
+    fn take(&mut self, wanted: &str, side: &str) -> Result<Expr, Error> {
+        let mut found = None;
+        for place in 0..self.0.len() {
+            if let Item::Column { name, expr, .. } = &self.0[place]
+                && name == wanted
+                && found.replace((place, expr.clone())).is_some()
+            {
+                let message = format!("common column name \"{wanted}\" appears more than once in {side} table");
+                return Err(Error::new(sqlstate::AMBIGUOUS_COLUMN, message));
+            }
+        }
+        if let Some((place, expr)) = found {
+            self.0.remove(place);
+            return Ok(expr);
+        }
+        let may_have = |item: &&mut Item| match item {
+            Item::Relation { known: Some(known), .. } => known.iter().any(|name| name == wanted),
+            Item::Relation { known: None, .. } => true,
+            Item::Column { .. } => false,
+        };
+        let mut unknown = self.0.iter_mut().filter(may_have);
+        match (unknown.next(), unknown.next()) {
+            (Some(Item::Relation { name, taken, .. }), None) => {
+                taken.push(wanted.to_owned());
+                Ok(Expr::CompoundIdentifier(vec![name.clone(), quoted(wanted)]))
+            }
+            _ => {
+                let message = format!("column \"{wanted}\" specified in USING clause does not exist in {side} table");
+                Err(Error::new(sqlstate::UNDEFINED_COLUMN, message))
             }
         }
     }
-    Ok(())
+
+    /// The columns' names, where they are known.
+    fn names(&self) -> Option<Vec<String>> {
+        self.0
+            .iter()
+            .map(|item| match item {
+                Item::Column { name, .. } => Some(name.clone()),
+                Item::Relation { .. } => None,
+            })
+            .collect()
+    }
+
+    /// What stands for `*`.
+    fn items(&self) -> Vec<SelectItem> {
+        let item = |item: &Item| match item {
+            Item::Column { expr: expr @ Expr::CompoundIdentifier(_), is_shared: false, .. } => SelectItem::UnnamedExpr(expr.clone()),
+            Item::Column { name, expr, .. } => SelectItem::ExprWithAlias { expr: expr.clone(), alias: quoted(name) },
+            Item::Relation { name, taken, .. } => all_but(name, taken),
+        };
+        self.0.iter().map(item).collect()
+    }
 }
 
-fn is_named(item: &SelectItem, name: &Ident) -> bool {
-    match item {
-        SelectItem::ExprWithAlias { alias, .. } => same(alias, name),
-        SelectItem::UnnamedExpr(Expr::Identifier(own)) => same(own, name),
-        SelectItem::UnnamedExpr(Expr::CompoundIdentifier(path)) => path.last().is_some_and(|own| same(own, name)),
-        _ => false,
-    }
+fn all_but(relation: &Ident, columns: &[String]) -> SelectItem {
+    let excluded: Vec<ObjectName> = columns.iter().map(|name| ObjectName::from(vec![quoted(name)])).collect();
+    let exclude = (!excluded.is_empty()).then_some(ExcludeSelectItem::Multiple(excluded));
+    let options = WildcardAdditionalOptions { opt_exclude: exclude, ..WildcardAdditionalOptions::default() };
+    let kind = SelectItemQualifiedWildcardKind::ObjectName(ObjectName::from(vec![relation.clone()]));
+    SelectItem::QualifiedWildcard(kind, options)
 }
 
-/// Rewrites one SELECT; what its shared columns now are.
-pub(super) fn rewrite_select(select: &mut Select) -> Result<Shared, Refusal> {
-    if !select.from.iter().any(keeps_the_right) {
-        order_wildcards(select);
-        let shared = of_the_left(&select.from);
-        shared.put_into_all(select, &[]);
-        return Ok(shared);
-    }
-    let (mut shared, mut everything) = (Shared::default(), Vec::new());
-    for from in &mut select.from {
-        let is_rewritten = keeps_the_right(from);
-        everything.extend(write_out(from, is_rewritten, &mut shared)?);
-    }
-    shared.put_into_all(select, &everything);
-    Ok(shared)
+/// Columns' names; `None` for one without a name that can be written.
+type Names = Vec<Option<String>>;
+
+struct Writer<'a> {
+    columns: &'a dyn Columns,
+    /// The queries of WITH in scope, the nearest last, and their columns where they are known.
+    queries: Vec<(String, Option<Names>)>,
+    /// The shared columns of the queries around, the nearest last.
+    outer: Vec<(String, Expr)>,
 }
 
-/// The shared columns where no join keeps rows of its right side: they are the left's. Bare ones the planner takes for columns of
-/// the query around this one, where that has columns of such names. One of which it is not plain who has it stays bare.
-fn of_the_left(from: &[TableWithJoins]) -> Shared {
-    let mut shared = Shared::default();
-    if let [TableWithJoins { relation, joins }] = from
-        && let (Ok(left), Some(Ok(Some((_, columns))))) = (name_of(relation), joins.first().map(using))
-    {
-        shared.columns = columns.into_iter().map(|name| (name.clone(), of_relation(&left, &name))).collect();
+impl Writer<'_> {
+    /// Writes a query out; its columns, where they are known.
+    fn query(&mut self, query: &mut Query) -> Result<Option<Names>, Error> {
+        let n_queries = self.queries.len();
+        if let Some(with) = &mut query.with {
+            let is_recursive = with.recursive;
+            for named in &mut with.cte_tables {
+                let declared = declared(&named.alias);
+                let name = fold(&named.alias.name);
+                if is_recursive {
+                    let own = declared.clone().or_else(|| self.first_names(&named.query.body));
+                    self.queries.push((name.clone(), own));
+                }
+                let columns = self.query(&mut named.query)?;
+                if is_recursive {
+                    self.queries.pop();
+                }
+                self.queries.push((name, renamed(columns, declared)));
+            }
+        }
+        let sorts = match query.order_by.as_mut().map(|order| &mut order.kind) {
+            Some(OrderByKind::Expressions(sorts)) => sorts.as_mut_slice(),
+            _ => &mut [],
+        };
+        let sorts = sorts.iter_mut().map(|sort| &mut sort.expr).collect();
+        let columns = self.body(&mut query.body, sorts)?;
+        self.queries.truncate(n_queries);
+        Ok(columns)
     }
-    shared
-}
 
-/// `*` with the shared columns first, where they are all plain; the joins stay as they are.
-fn order_wildcards(select: &mut Select) {
-    let is_plain =
-        |item: &SelectItem| matches!(item, SelectItem::Wildcard(options) if options.opt_exclude.is_none() && options.opt_except.is_none());
-    if !select.projection.iter().any(is_plain) || !select.from.iter().any(|from| from.joins.iter().any(has_using)) {
-        return;
-    }
-    let mut shared = Shared::default();
-    let columns = select.from.iter().cloned().map(|mut from| write_out(&mut from, true, &mut shared));
-    let Ok(columns) = columns.collect::<Result<Vec<_>, _>>() else { return };
-    let columns = columns.concat();
-    for item in std::mem::take(&mut select.projection) {
-        match is_plain(&item) {
-            true => select.projection.extend(columns.iter().cloned()),
-            false => select.projection.push(item),
+    /// The columns of a recursion's first query, before it is written out.
+    fn first_names(&mut self, body: &SetExpr) -> Option<Names> {
+        match body {
+            SetExpr::SetOperation { left, .. } => self.first_names(left),
+            other => self.body(&mut other.clone(), Vec::new()).ok().flatten(),
         }
     }
+
+    fn body(&mut self, body: &mut SetExpr, sorts: Vec<&mut Expr>) -> Result<Option<Names>, Error> {
+        match body {
+            SetExpr::Select(select) => self.select(select, sorts),
+            SetExpr::Query(query) => self.query(query),
+            SetExpr::SetOperation { left, right, .. } => {
+                let columns = self.body(left, Vec::new())?;
+                self.body(right, Vec::new())?;
+                Ok(columns)
+            }
+            SetExpr::Values(values) => {
+                let n_columns = values.rows.first().map_or(0, |row| row.len());
+                for cell in values.rows.iter_mut().flat_map(|row| row.iter_mut()) {
+                    self.subqueries(cell)?;
+                }
+                Ok(Some((1..=n_columns).map(|place| Some(format!("column{place}"))).collect()))
+            }
+            _ => Ok(None),
+        }
+    }
+
+    fn select(&mut self, select: &mut Select, sorts: Vec<&mut Expr>) -> Result<Option<Names>, Error> {
+        let n_outer = self.outer.len();
+        let mut has = Has::default();
+        let is_shared = select.from.iter().any(any_shared);
+        for from in &mut select.from {
+            let more = self.joins(from)?;
+            has = has.and(more);
+            self.outer.extend(has.shared());
+        }
+        let own = Own { shared: has.shared(), around: self.outer[..n_outer].to_vec(), has: &has };
+        own.put_into_all(select, is_shared);
+        own.put_into_sorts(select, sorts);
+        self.outer.truncate(n_outer);
+        // Nearer names hide those further out.
+        self.outer.retain(|(name, _)| !has.may_have(name));
+        self.outer.extend(has.shared());
+        let visited = self.subqueries_of(select);
+        self.outer.truncate(0);
+        self.outer.extend(own.around);
+        visited?;
+        Ok(names_of(&select.projection, &has))
+    }
+
+    /// The subqueries in a SELECT's expressions; those in FROM are written out already.
+    fn subqueries_of(&mut self, select: &mut Select) -> Result<(), Error> {
+        let from = std::mem::take(&mut select.from);
+        let visited = self.subqueries(select);
+        select.from = from;
+        visited
+    }
+
+    fn subqueries(&mut self, node: &mut impl VisitMut) -> Result<(), Error> {
+        struct Subqueries<'a, 'b> {
+            writer: &'a mut Writer<'b>,
+            depth: usize,
+        }
+        impl VisitorMut for Subqueries<'_, '_> {
+            type Break = Error;
+            fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<Error> {
+                self.depth += 1;
+                match if self.depth == 1 { self.writer.query(query) } else { Ok(None) } {
+                    Ok(_) => ControlFlow::Continue(()),
+                    Err(error) => ControlFlow::Break(error),
+                }
+            }
+            fn post_visit_query(&mut self, _: &mut Query) -> ControlFlow<Error> {
+                self.depth -= 1;
+                ControlFlow::Continue(())
+            }
+        }
+        match VisitMut::visit(node, &mut Subqueries { writer: self, depth: 0 }) {
+            ControlFlow::Continue(()) => Ok(()),
+            ControlFlow::Break(error) => Err(error),
+        }
+    }
+
+    fn joins(&mut self, from: &mut TableWithJoins) -> Result<Has, Error> {
+        let mut left = self.factor(&mut from.relation)?;
+        for join in &mut from.joins {
+            let n_outer = self.outer.len();
+            self.outer.extend(left.shared());
+            let right = self.factor(&mut join.relation);
+            self.outer.truncate(n_outer);
+            left = self.join(left, right?, join)?;
+        }
+        Ok(left)
+    }
+
+    fn join(&mut self, mut left: Has, mut right: Has, join: &mut Join) -> Result<Has, Error> {
+        let names = match constraint(&join.join_operator) {
+            Some((_, JoinConstraint::Using(names))) => names.iter().filter_map(|name| name.0.last()?.as_ident().map(fold)).collect(),
+            Some((_, JoinConstraint::Natural)) => natural(&left, &right)?,
+            _ => {
+                let both = left.and(right);
+                if let Some(JoinConstraint::On(condition)) = constraint_mut(&mut join.join_operator) {
+                    let own = Own { shared: both.shared(), around: self.outer.clone(), has: &both };
+                    own.put_into(condition);
+                    self.subqueries(condition)?;
+                }
+                return Ok(both);
+            }
+        };
+        let kind = constraint(&join.join_operator).map_or(Side::Left, |(side, _)| side);
+        let (mut shared, mut conditions) = (Vec::with_capacity(names.len()), Vec::with_capacity(names.len()));
+        for name in names {
+            let (of_left, of_right) = (left.take(&name, "left")?, right.take(&name, "right")?);
+            let equality = Expr::BinaryOp { left: Box::new(of_left.clone()), op: BinaryOperator::Eq, right: Box::new(of_right.clone()) };
+            conditions.push(equality);
+            let expr = match kind {
+                Side::Left => of_left,
+                Side::Right => of_right,
+                Side::Either => call("coalesce", [of_left, of_right]),
+            };
+            shared.push(Item::Column { name, expr, is_shared: true });
+        }
+        let condition = conditions.into_iter().reduce(both).unwrap_or_else(|| Expr::value(Value::Boolean(true)));
+        if let Some(constraint) = constraint_mut(&mut join.join_operator) {
+            *constraint = JoinConstraint::On(condition);
+        }
+        Ok(Has(shared).and(left).and(right))
+    }
+
+    /// Writes out what is in one relation of FROM; its columns.
+    fn factor(&mut self, factor: &mut TableFactor) -> Result<Has, Error> {
+        let columns = match factor {
+            TableFactor::NestedJoin { table_with_joins, alias } => {
+                let has = self.joins(table_with_joins)?;
+                let Some(alias) = alias.take() else { return Ok(has) };
+                let mut query = parse_query("SELECT 1")?;
+                if let SetExpr::Select(select) = query.body.as_mut() {
+                    select.projection = has.items();
+                    select.from = vec![(**table_with_joins).clone()];
+                }
+                let columns = has.names().map(|names| names.into_iter().map(Some).collect());
+                let columns = renamed(columns, declared(&alias));
+                *factor = TableFactor::Derived { lateral: false, subquery: query, alias: Some(alias), sample: None };
+                columns
+            }
+            TableFactor::Derived { subquery, alias, lateral, .. } => {
+                let hidden = if *lateral { Vec::new() } else { std::mem::take(&mut self.outer) };
+                let columns = self.query(subquery);
+                if !*lateral {
+                    self.outer = hidden;
+                }
+                renamed(columns?, alias.as_ref().and_then(declared))
+            }
+            TableFactor::Table { name, args: None, alias, .. } => renamed(self.columns_of(name), alias.as_ref().and_then(declared)),
+            _ => {
+                self.arguments(factor)?;
+                None
+            }
+        };
+        let relation = name_of(factor);
+        let known = columns.map(|columns| (columns.iter().all(Option::is_some), columns.into_iter().flatten().collect::<Vec<_>>()));
+        Ok(match (known, relation) {
+            (Some((true, names)), relation) => {
+                let expr = |name: &str| match &relation {
+                    Some(relation) => Expr::CompoundIdentifier(vec![relation.clone(), quoted(name)]),
+                    None => Expr::Identifier(quoted(name)),
+                };
+                Has(names.into_iter().map(|name| Item::Column { expr: expr(&name), name, is_shared: false }).collect())
+            }
+            (known, Some(name)) => Has(vec![Item::Relation { name, known: known.map(|(_, names)| names), taken: Vec::new() }]),
+            (_, None) => Has::default(),
+        })
+    }
+
+    /// A function in FROM sees what stands before it.
+    fn arguments(&mut self, factor: &mut TableFactor) -> Result<(), Error> {
+        let nothing = Has::default();
+        let own = Own { shared: Vec::new(), around: self.outer.clone(), has: &nothing };
+        each_own_expression(factor, &mut |expr| own.replace(expr));
+        self.subqueries(factor)
+    }
+
+    fn columns_of(&self, name: &ObjectName) -> Option<Names> {
+        if let [part] = name.0.as_slice()
+            && let Some(ident) = part.as_ident()
+            && let Some((_, columns)) = self.queries.iter().rev().find(|(known, _)| *known == fold(ident))
+        {
+            return columns.clone();
+        }
+        Some(self.columns.of(name)?.into_iter().map(Some).collect())
+    }
 }
 
-fn has_using(join: &Join) -> bool {
-    matches!(kind(join), Some((_, JoinConstraint::Using(_))))
+/// The bare names of one SELECT.
+struct Own<'a> {
+    shared: Vec<(String, Expr)>,
+    /// Shared columns of the queries around.
+    around: Vec<(String, Expr)>,
+    has: &'a Has,
 }
 
-/// Whether it has a join with shared columns that gives rows of its right side alone.
-fn keeps_the_right(from: &TableWithJoins) -> bool {
-    from.joins
-        .iter()
-        .any(|join| matches!(kind(join), Some((Side::Right | Side::Either, JoinConstraint::Using(_) | JoinConstraint::Natural))))
-}
-
-/// The shared columns of a SELECT, by name.
-#[derive(Default)]
-pub(super) struct Shared {
-    columns: Vec<(Ident, Expr)>,
-}
-
-impl Shared {
+impl Own<'_> {
     fn of(&self, name: &Ident) -> Option<Expr> {
-        self.columns.iter().find(|(shared, _)| same(shared, name)).map(|(_, expr)| expr.clone())
+        let name = fold(name);
+        if let Some((_, expr)) = self.shared.iter().find(|(known, _)| *known == name) {
+            return Some(expr.clone());
+        }
+        if self.has.may_have(&name) {
+            return None;
+        }
+        let (_, expr) = self.around.iter().rev().find(|(known, _)| *known == name)?;
+        let mut is_hidden = false;
+        let mut expr = expr.clone();
+        each_own_expression(&mut expr, &mut |part| {
+            is_hidden |= matches!(part, Expr::CompoundIdentifier(path) if self.has.has_relation(&path[0]));
+        });
+        (!is_hidden).then_some(expr)
     }
 
-    /// Whether an item of a select list is the shared column of this name, and that one the left's.
-    fn is_left(&self, name: &Ident, item: &SelectItem) -> bool {
-        let SelectItem::ExprWithAlias { expr: expr @ Expr::CompoundIdentifier(_), .. } = item else { return false };
-        self.of(name).is_some_and(|shared| shared == *expr)
+    fn replace(&self, expr: &mut Expr) {
+        if let Expr::Identifier(name) = &*expr
+            && let Some(shared) = self.of(name)
+        {
+            *expr = shared;
+        }
     }
 
-    /// The same in all parts of a SELECT; `everything` is what `*` stands for, if something else.
-    fn put_into_all(&self, select: &mut Select, everything: &[SelectItem]) {
+    /// Puts what a shared column is in place of its bare name, but in subqueries.
+    fn put_into(&self, expr: &mut Expr) {
+        each_own_expression(expr, &mut |expr| self.replace(expr));
+    }
+
+    /// The same in all parts of a SELECT; `*` is written out where joins share columns.
+    fn put_into_all(&self, select: &mut Select, is_shared: bool) {
         let mut items = Vec::with_capacity(select.projection.len());
         for item in std::mem::take(&mut select.projection) {
             match item {
-                SelectItem::Wildcard(options)
-                    if !everything.is_empty() && options.opt_exclude.is_none() && options.opt_except.is_none() =>
-                {
-                    items.extend(everything.iter().cloned());
+                SelectItem::Wildcard(options) if is_shared && options.opt_exclude.is_none() && options.opt_except.is_none() => {
+                    items.extend(self.has.items());
                 }
                 SelectItem::UnnamedExpr(Expr::Identifier(name)) => items.push(match self.of(&name) {
                     Some(expr) => SelectItem::ExprWithAlias { expr, alias: name },
@@ -143,67 +494,114 @@ impl Shared {
             }
         }
         select.projection = items;
-        for expr in select.selection.iter_mut().chain(&mut select.having) {
+        for expr in select.selection.iter_mut().chain(&mut select.having).chain(&mut select.qualify) {
             self.put_into(expr);
         }
         if let GroupByExpr::Expressions(groups, _) = &mut select.group_by {
             groups.iter_mut().for_each(|group| self.put_into(group));
         }
+        if let Some(Distinct::On(keys)) = &mut select.distinct {
+            keys.iter_mut().for_each(|key| self.put_into(key));
+        }
+        for window in &mut select.named_window {
+            each_own_expression(window, &mut |expr| self.replace(expr));
+        }
     }
 
-    /// Puts what a shared column is in place of its bare name; names in a subquery may be its own and are left.
-    fn put_into(&self, expr: &mut Expr) {
-        each_own_expression(expr, &mut |expr| {
-            if let Expr::Identifier(name) = &*expr
-                && let Some(shared) = self.of(name)
-            {
-                *expr = shared;
+    /// A bare name in ORDER BY is the select list's, if that has it; what it is there is put in its place if it is a column.
+    fn put_into_sorts(&self, select: &Select, sorts: Vec<&mut Expr>) {
+        for sort in sorts {
+            let named = |name: &Ident| select.projection.iter().find(|item| is_named(item, name));
+            let is_other = match &*sort {
+                Expr::Identifier(name) => named(name).is_some_and(|item| !self.is_column(name, item)),
+                _ => false,
+            };
+            if !is_other {
+                self.put_into(sort);
             }
-        });
+        }
+    }
+
+    /// Whether an item of a select list is the shared column of this name, and that one a column.
+    fn is_column(&self, name: &Ident, item: &SelectItem) -> bool {
+        let SelectItem::ExprWithAlias { expr: expr @ Expr::CompoundIdentifier(_), .. } = item else { return false };
+        self.of(name).is_some_and(|shared| shared == *expr)
     }
 }
 
-/// Writes the USING of one item of FROM out as ON; what `*` is of it.
-fn write_out(from: &mut TableWithJoins, is_rewritten: bool, shared: &mut Shared) -> Result<Vec<SelectItem>, Refusal> {
-    let mut relations = vec![(name_of(&from.relation)?, vec![])];
-    let mut own: Vec<Ident> = Vec::new();
-    for join in &mut from.joins {
-        let right = name_of(&join.relation)?;
-        let mut right_columns = vec![];
-        if let (true, Some((kind, columns))) = (is_rewritten, using(join)?) {
-            let mut conditions = Vec::with_capacity(columns.len());
-            for name in &columns {
-                let left = match (shared.of(name), relations.as_slice()) {
-                    (Some(expr), _) => expr,
-                    (None, [(only, _)]) => of_relation(only, name),
-                    (None, _) => return Err(Refusal::of(join, not_plain(name))),
-                };
-                let right = of_relation(&right, name);
-                conditions.push(Expr::BinaryOp { left: Box::new(left.clone()), op: BinaryOperator::Eq, right: Box::new(right.clone()) });
-                let expr = match kind {
-                    Side::Left => left,
-                    Side::Right => right,
-                    Side::Either => call("coalesce", [left, right]),
-                };
-                shared.columns.retain(|(known, _)| !same(known, name));
-                shared.columns.push((name.clone(), expr));
-                own.retain(|known| !same(known, name));
-            }
-            if let [(_, only)] = relations.as_mut_slice() {
-                only.clone_from(&columns);
-            }
-            right_columns.clone_from(&columns);
-            own.splice(0..0, columns);
-            set_condition(join, conditions);
-        } else if let (true, Some(JoinConstraint::On(condition))) = (is_rewritten, constraint(join)) {
-            shared.put_into(condition);
-        }
-        relations.push((right, right_columns));
+fn is_named(item: &SelectItem, name: &Ident) -> bool {
+    matches!(name_of_item(item), Some(own) if own == fold(name))
+}
+
+fn name_of_item(item: &SelectItem) -> Option<String> {
+    match item {
+        SelectItem::ExprWithAlias { alias, .. } => Some(fold(alias)),
+        SelectItem::UnnamedExpr(Expr::Identifier(name)) => Some(fold(name)),
+        SelectItem::UnnamedExpr(Expr::CompoundIdentifier(path)) => path.last().map(fold),
+        _ => None,
     }
-    let columns =
-        own.iter().map(|name| SelectItem::ExprWithAlias { expr: shared.of(name).expect("it was put there"), alias: name.clone() });
-    let rest = relations.iter().map(|(relation, columns)| all_but(relation, columns));
-    Ok(columns.chain(rest).collect())
+}
+
+/// The columns of a SELECT, where they are known.
+fn names_of(items: &[SelectItem], has: &Has) -> Option<Names> {
+    let mut names = Names::new();
+    for item in items {
+        match item {
+            SelectItem::Wildcard(options) if options.opt_exclude.is_none() && options.opt_except.is_none() => {
+                names.extend(has.names()?.into_iter().map(Some));
+            }
+            SelectItem::QualifiedWildcard(SelectItemQualifiedWildcardKind::ObjectName(relation), options)
+                if options.opt_exclude.is_none() && options.opt_except.is_none() =>
+            {
+                let relation = relation.0.last()?.as_ident()?;
+                let of_relation = |item: &Item| match item {
+                    Item::Column { name, expr: Expr::CompoundIdentifier(path), .. } if fold(&path[0]) == fold(relation) => {
+                        Some(name.clone())
+                    }
+                    _ => None,
+                };
+                // A shared column may be this relation's, under a name that another one has.
+                if has.0.iter().any(|item| matches!(item, Item::Relation { .. } | Item::Column { is_shared: true, .. })) {
+                    return None;
+                }
+                names.extend(has.0.iter().filter_map(of_relation).map(Some));
+            }
+            SelectItem::Wildcard(_) | SelectItem::QualifiedWildcard(..) => return None,
+            item => names.push(name_of_item(item)),
+        }
+    }
+    Some(names)
+}
+
+/// The columns that two sides of a NATURAL JOIN share.
+fn natural(left: &Has, right: &Has) -> Result<Vec<String>, Error> {
+    let (Some(of_left), Some(of_right)) = (left.names(), right.names()) else {
+        return Err(Error::unsupported(
+            "NATURAL JOIN with something whose columns are not known before it runs is not supported",
+            "name the shared columns in USING",
+        ));
+    };
+    let mut shared: Vec<String> = of_left;
+    shared.retain(|name| of_right.contains(name));
+    let mut seen = std::collections::BTreeSet::new();
+    shared.retain(|name| seen.insert(name.clone()));
+    Ok(shared)
+}
+
+fn declared(alias: &TableAlias) -> Option<Names> {
+    (!alias.columns.is_empty()).then(|| alias.columns.iter().map(|column| Some(fold(&column.name))).collect())
+}
+
+/// The columns under the names that an alias gives to the first of them.
+fn renamed(columns: Option<Names>, declared: Option<Names>) -> Option<Names> {
+    match (columns, declared) {
+        (Some(mut columns), Some(declared)) => {
+            columns.iter_mut().zip(declared).for_each(|(column, name)| *column = name);
+            Some(columns)
+        }
+        (columns, None) => columns,
+        (None, declared) => declared,
+    }
 }
 
 /// Which side's column a shared column is.
@@ -214,40 +612,20 @@ enum Side {
     Either,
 }
 
-fn kind(join: &Join) -> Option<(Side, &JoinConstraint)> {
-    match &join.join_operator {
-        JoinOperator::Join(constraint) | JoinOperator::Inner(constraint) => Some((Side::Left, constraint)),
-        JoinOperator::Left(constraint) | JoinOperator::LeftOuter(constraint) => Some((Side::Left, constraint)),
+fn constraint(operator: &JoinOperator) -> Option<(Side, &JoinConstraint)> {
+    match operator {
+        JoinOperator::Join(constraint)
+        | JoinOperator::Inner(constraint)
+        | JoinOperator::Left(constraint)
+        | JoinOperator::LeftOuter(constraint) => Some((Side::Left, constraint)),
         JoinOperator::Right(constraint) | JoinOperator::RightOuter(constraint) => Some((Side::Right, constraint)),
         JoinOperator::FullOuter(constraint) => Some((Side::Either, constraint)),
         _ => None,
     }
 }
 
-fn using(join: &Join) -> Result<Option<(Side, Vec<Ident>)>, Refusal> {
-    match kind(join) {
-        Some((side, JoinConstraint::Using(names))) => Ok(Some((side, names.iter().filter_map(last).collect()))),
-        Some((_, JoinConstraint::Natural)) => {
-            let error =
-                Error::unsupported("NATURAL JOIN beside or as a FULL or RIGHT JOIN is not supported", "name the shared columns in USING");
-            Err(Refusal::of(join, error))
-        }
-        _ => Ok(None),
-    }
-}
-
-/// `left AND right`.
-pub(super) fn both(left: Expr, right: Expr) -> Expr {
-    Expr::BinaryOp { left: Box::new(left), op: BinaryOperator::And, right: Box::new(right) }
-}
-
-fn set_condition(join: &mut Join, conditions: Vec<Expr>) {
-    let on = JoinConstraint::On(conditions.into_iter().reduce(both).expect("USING names a column"));
-    *constraint(join).expect("only these joins have USING") = on;
-}
-
-fn constraint(join: &mut Join) -> Option<&mut JoinConstraint> {
-    match &mut join.join_operator {
+fn constraint_mut(operator: &mut JoinOperator) -> Option<&mut JoinConstraint> {
+    match operator {
         JoinOperator::Join(constraint)
         | JoinOperator::Inner(constraint)
         | JoinOperator::Left(constraint)
@@ -257,53 +635,4 @@ fn constraint(join: &mut Join) -> Option<&mut JoinConstraint> {
         | JoinOperator::FullOuter(constraint) => Some(constraint),
         _ => None,
     }
-}
-
-/// The name by which columns of a relation in FROM are qualified.
-pub(super) fn name_of(factor: &TableFactor) -> Result<Ident, Refusal> {
-    let alias = match factor {
-        TableFactor::Table { alias, .. }
-        | TableFactor::Derived { alias, .. }
-        | TableFactor::Function { alias, .. }
-        | TableFactor::TableFunction { alias, .. } => alias.as_ref(),
-        _ => None,
-    };
-    let name = match (alias, factor) {
-        (Some(alias), _) => Some(alias.name.clone()),
-        (None, TableFactor::Table { name, .. }) => last(name),
-        _ => None,
-    };
-    name.ok_or_else(|| {
-        let error = Error::unsupported("FULL or RIGHT JOIN USING beside something without a name is not supported", "give it an alias");
-        Refusal::of(factor, error)
-    })
-}
-
-fn last(name: &ObjectName) -> Option<Ident> {
-    name.0.last().and_then(|part| part.as_ident()).cloned()
-}
-
-fn of_relation(relation: &Ident, column: &Ident) -> Expr {
-    Expr::CompoundIdentifier(vec![relation.clone(), column.clone()])
-}
-
-fn all_but(relation: &Ident, columns: &[Ident]) -> SelectItem {
-    let excluded: Vec<ObjectName> = columns.iter().map(|name| ObjectName::from(vec![name.clone()])).collect();
-    let exclude = (!excluded.is_empty()).then_some(ExcludeSelectItem::Multiple(excluded));
-    let options = WildcardAdditionalOptions { opt_exclude: exclude, ..WildcardAdditionalOptions::default() };
-    let kind = SelectItemQualifiedWildcardKind::ObjectName(ObjectName::from(vec![relation.clone()]));
-    SelectItem::QualifiedWildcard(kind, options)
-}
-
-/// Names fold as in Postgres.
-fn same(a: &Ident, b: &Ident) -> bool {
-    let folded = |ident: &Ident| if ident.quote_style.is_some() { ident.value.clone() } else { ident.value.to_lowercase() };
-    folded(a) == folded(b)
-}
-
-fn not_plain(name: &Ident) -> Error {
-    Error::unsupported(
-        format!("USING ({name}) over several relations beside a FULL or RIGHT JOIN is not supported"),
-        "join with ON, and select coalesce(…) of the columns",
-    )
 }

@@ -156,9 +156,7 @@ impl Queries<'_> {
             false => self.one_of(&[("t", "u", "a, s"), ("t", "d", "k"), ("t", "w", "k"), ("u", "e", "s"), ("g", "e", "a, m")]),
         };
         self.uses(if is_natural { Construct::JoinNatural } else { Construct::JoinUsing });
-        // NATURAL RIGHT and FULL JOIN are not supported.
-        let kind =
-            if is_natural { self.one_of(&["JOIN", "LEFT JOIN"]) } else { self.one_of(&["JOIN", "LEFT JOIN", "RIGHT JOIN", "FULL JOIN"]) };
+        let kind = self.one_of(&["JOIN", "LEFT JOIN", "RIGHT JOIN", "FULL JOIN"]);
         let columns = shared.split(", ").enumerate().map(|(place, name)| {
             let kind = match name {
                 "s" => Type::Text,
@@ -167,10 +165,7 @@ impl Queries<'_> {
             };
             Column { sql: format!("{alias}.c{place}"), kind }
         });
-        // A bare name is taken for a column of a query around that has one of that name: known of NATURAL JOIN, whose columns are
-        // not known where that is mended for USING.
-        let owner = if is_natural { format!("{left}.") } else { String::new() };
-        let named: Vec<String> = shared.split(", ").enumerate().map(|(place, name)| format!("{owner}{name} AS c{place}")).collect();
+        let named: Vec<String> = shared.split(", ").enumerate().map(|(place, name)| format!("{name} AS c{place}")).collect();
         let join = match is_natural {
             true => format!("{left} NATURAL {kind} {right}"),
             false => format!("{left} {kind} {right} USING ({shared})"),
