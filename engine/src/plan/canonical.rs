@@ -242,7 +242,7 @@ fn total_aggregate_call(expression: Expr) -> Expr {
     }
 }
 
-/// `DISTINCT ON (…)` as the row numbered 1 of each group, which both engines know.
+/// `DISTINCT ON (…)` as the row numbered 1 of each group, which both engines know, in the order that was asked for.
 fn first_row_of_each(distinct: DistinctOn) -> DataFusionResult<LogicalPlan> {
     let mut order_by = distinct.sort_expr.clone().unwrap_or_default();
     extend(&mut order_by, columns_of(&distinct.input));
@@ -257,7 +257,10 @@ fn first_row_of_each(distinct: DistinctOn) -> DataFusionResult<LogicalPlan> {
     };
     let number = Expr::from(WindowFunction { fun: WindowFunctionDefinition::WindowUDF(row_number_udwf()), params });
     let is_first = Expr::Column(Column::new_unqualified(number.schema_name().to_string())).eq(lit(1_u64));
-    let first = LogicalPlanBuilder::from(distinct.input.as_ref().clone()).window([number])?.filter(is_first)?.build()?;
+    let mut first = LogicalPlanBuilder::from(distinct.input.as_ref().clone()).window([number])?.filter(is_first)?.build()?;
+    if let Some(expr) = distinct.sort_expr {
+        first = LogicalPlan::Sort(Sort { expr, input: first.into(), fetch: None });
+    }
     Ok(LogicalPlan::Projection(Projection::try_new(distinct.select_expr, first.into())?))
 }
 

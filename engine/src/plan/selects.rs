@@ -2,12 +2,14 @@
 //!
 //! - A window that names another has what that one has.
 //! - DISTINCT ON takes places in the select list, and stands in the order of ORDER BY.
+//! - An expression in ORDER BY that is in the select list is that column.
+//! - What is lateral in a later item of FROM sees the items before it.
 //! - A column of a query around, alone in the select list of a query in FROM, keeps its name.
 //! - A row is null if all its fields are, and is not if none is.
 
 use datafusion::sql::sqlparser::ast::{
-    Distinct, Expr, GroupByExpr, Ident, NamedWindowDefinition, NamedWindowExpr, OrderByKind, Query, Select, SelectItem, SetExpr,
-    TableFactor, TableWithJoins, Value, ValueWithSpan, WindowSpec, WindowType,
+    Distinct, Expr, GroupByExpr, Ident, Join, JoinConstraint, JoinOperator, NamedWindowDefinition, NamedWindowExpr, OrderByKind, Query,
+    Select, SelectItem, SetExpr, TableFactor, TableWithJoins, Value, ValueWithSpan, WindowSpec, WindowType,
 };
 
 use super::names::fold;
@@ -29,7 +31,67 @@ pub(super) fn rewrite_query(query: &mut Query) -> Result<(), Refusal> {
         refine_calls(*sort, windows)?;
     }
     order_distinct(select, &sorts.iter().map(|sort| &**sort).collect::<Vec<_>>());
+    for sort in sorts {
+        if let Some(place) = place_of(sort, &select.projection) {
+            *sort = Expr::value(Value::Number((place + 1).to_string(), false));
+        }
+    }
     Ok(())
+}
+
+/// `ORDER BY max(b)` where the select list has `max(b) AS b` is that column: the planner would take `b` for it.
+fn place_of(sort: &Expr, items: &[SelectItem]) -> Option<usize> {
+    if matches!(sort, Expr::Identifier(_) | Expr::Value(_)) {
+        return None;
+    }
+    let place = items.iter().position(|item| match item {
+        SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. } => expr == sort,
+        _ => false,
+    })?;
+    column_at(place, items).map(|_| place)
+}
+
+/// `FROM t, LATERAL (…) x JOIN u` is `FROM t CROSS JOIN LATERAL (…) x JOIN u`: within its item of the list what is lateral would not
+/// see what stands before that.
+pub(super) fn join_lateral_items(select: &mut Select) {
+    let mut items: Vec<TableWithJoins> = Vec::with_capacity(select.from.len());
+    for item in std::mem::take(&mut select.from) {
+        let is_lateral = std::iter::once(&item.relation).chain(item.joins.iter().map(|join| &join.relation)).any(sees_others);
+        match items.last_mut() {
+            Some(before) if is_lateral && !item.joins.is_empty() && item.joins.iter().all(keeps_left) => {
+                before.joins.push(Join {
+                    relation: item.relation,
+                    global: false,
+                    join_operator: JoinOperator::CrossJoin(JoinConstraint::None),
+                });
+                before.joins.extend(item.joins);
+            }
+            _ => items.push(item),
+        }
+    }
+    select.from = items;
+}
+
+fn sees_others(factor: &TableFactor) -> bool {
+    match factor {
+        TableFactor::Derived { lateral, .. } => *lateral,
+        TableFactor::Table { args, .. } => args.is_some(),
+        TableFactor::Function { .. } | TableFactor::UNNEST { .. } => true,
+        _ => false,
+    }
+}
+
+/// Whether it may come after another join as well as before it.
+fn keeps_left(join: &Join) -> bool {
+    use JoinConstraint::{Natural, Using};
+    match &join.join_operator {
+        JoinOperator::Join(constraint)
+        | JoinOperator::Inner(constraint)
+        | JoinOperator::Left(constraint)
+        | JoinOperator::LeftOuter(constraint)
+        | JoinOperator::CrossJoin(constraint) => !matches!(constraint, Natural | Using(_)),
+        _ => false,
+    }
 }
 
 /// `GROUP BY ()`, and HAVING without GROUP BY: all rows are one group, also when there are none.

@@ -8,7 +8,8 @@
 //! ```
 //!
 //! and `*` becomes `coalesce(a.k, b.k) AS k, a.v, b.w`. That needs the columns of relations, so it is done when a statement is
-//! planned ([`Columns`] says them). Where they are not known, of a function in FROM, `*` keeps it whole, and NATURAL JOIN is refused.
+//! planned ([`Columns`] says them). For the same reason names in expressions of ORDER BY, which are those of columns in FROM whatever the
+//! select list calls so, are qualified here. Where they are not known, of a function in FROM, `*` keeps it whole, and NATURAL JOIN is refused.
 
 use std::ops::ControlFlow;
 
@@ -34,14 +35,15 @@ pub(super) trait Columns {
 
 /// The query without USING and NATURAL.
 pub(super) fn written_out(mut query: Query, columns: &dyn Columns) -> DataFusionResult<Query> {
-    if has_shared_columns(&query) {
+    if needs_columns(&query) {
         Writer { columns, queries: Vec::new(), outer: Vec::new() }.query(&mut query).map_err(external)?;
     }
     Ok(query)
 }
 
-/// Whether a join anywhere in it has USING or NATURAL, or a parenthesised one a name.
-fn has_shared_columns(query: &Query) -> bool {
+/// Whether a join anywhere in it has USING or NATURAL, or a parenthesised one a name, or an expression in ORDER BY a name that the
+/// select list gives to something else.
+fn needs_columns(query: &Query) -> bool {
     struct Found(bool);
     impl Visitor for Found {
         type Break = ();
@@ -49,10 +51,31 @@ fn has_shared_columns(query: &Query) -> bool {
             self.0 |= select.from.iter().any(any_shared);
             if self.0 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         }
+        fn pre_visit_query(&mut self, query: &Query) -> ControlFlow<()> {
+            self.0 |= has_hidden_sort(query);
+            if self.0 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        }
     }
     let mut found = Found(false);
     let _ = Visit::visit(query, &mut found);
     found.0
+}
+
+fn has_hidden_sort(query: &Query) -> bool {
+    let (SetExpr::Select(select), Some(OrderByKind::Expressions(sorts))) =
+        (query.body.as_ref(), query.order_by.as_ref().map(|order| &order.kind))
+    else {
+        return false;
+    };
+    sorts.iter().any(|sort| {
+        let mut is_hidden = false;
+        if !matches!(sort.expr, Expr::Identifier(_)) {
+            each_own_expression(&mut sort.expr.clone(), &mut |expr| {
+                is_hidden |= matches!(expr, Expr::Identifier(name) if hides(&select.projection, name));
+            });
+        }
+        is_hidden
+    })
 }
 
 fn any_shared(from: &TableWithJoins) -> bool {
@@ -519,6 +542,24 @@ impl Own<'_> {
             if !is_other {
                 self.put_into(sort);
             }
+            if !matches!(sort, Expr::Identifier(_)) {
+                each_own_expression(sort, &mut |expr| self.qualify(expr, &select.projection));
+            }
+        }
+    }
+
+    /// In an expression of ORDER BY a name is that of a column in FROM, where the planner would take one of the select list.
+    fn qualify(&self, expr: &mut Expr, items: &[SelectItem]) {
+        let Expr::Identifier(name) = &*expr else { return };
+        let wanted = fold(name);
+        if hides(items, name) && self.has.n_named(&wanted) == 1 {
+            let column = self.has.0.iter().find_map(|item| match item {
+                Item::Column { name, expr, .. } if *name == wanted => Some(expr.clone()),
+                _ => None,
+            });
+            if let Some(column) = column {
+                *expr = column;
+            }
         }
     }
 
@@ -527,6 +568,18 @@ impl Own<'_> {
         let SelectItem::ExprWithAlias { expr: expr @ Expr::CompoundIdentifier(_), .. } = item else { return false };
         self.of(name).is_some_and(|shared| shared == *expr)
     }
+}
+
+/// Whether a select list gives the name to something that is not the column of that name.
+fn hides(items: &[SelectItem], name: &Ident) -> bool {
+    items.iter().any(|item| match item {
+        SelectItem::ExprWithAlias { expr, alias } if fold(alias) == fold(name) => match expr {
+            Expr::Identifier(own) => fold(own) != fold(name),
+            Expr::CompoundIdentifier(path) => path.last().is_none_or(|own| fold(own) != fold(name)),
+            _ => true,
+        },
+        _ => false,
+    })
 }
 
 fn is_named(item: &SelectItem, name: &Ident) -> bool {

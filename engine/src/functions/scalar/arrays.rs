@@ -4,9 +4,13 @@ use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, Int32Array, StringArray};
 use arrow::compute::cast;
-use arrow::datatypes::{DataType, Int32Type};
+use arrow::datatypes::{DataType, FieldRef, Int32Type};
 use datafusion::common::{Result, exec_err};
-use datafusion::logical_expr::{ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, TypeSignature, Volatility};
+use datafusion::functions_nested::remove::array_remove_all_udf;
+use datafusion::functions_nested::replace::array_replace_all_udf;
+use datafusion::logical_expr::{
+    ColumnarValue, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, TypeSignature, Volatility,
+};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum Asked {
@@ -89,6 +93,45 @@ impl ScalarUDFImpl for Dimensions {
             }
         };
         Ok(ColumnarValue::Array(answer))
+    }
+}
+
+/// DataFusion's functions that change each occurrence, under the names that they have in Postgres.
+pub fn each_occurrence() -> Vec<Arc<ScalarUDF>> {
+    [("array_remove", array_remove_all_udf()), ("array_replace", array_replace_all_udf())]
+        .map(|(name, inner)| Arc::new(ScalarUDF::new_from_impl(Renamed { name, inner })))
+        .to_vec()
+}
+
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct Renamed {
+    name: &'static str,
+    inner: Arc<ScalarUDF>,
+}
+
+impl ScalarUDFImpl for Renamed {
+    fn name(&self) -> &str {
+        self.name
+    }
+
+    fn signature(&self) -> &Signature {
+        self.inner.signature()
+    }
+
+    fn coerce_types(&self, arguments: &[DataType]) -> Result<Vec<DataType>> {
+        self.inner.coerce_types(arguments)
+    }
+
+    fn return_type(&self, arguments: &[DataType]) -> Result<DataType> {
+        self.inner.return_type(arguments)
+    }
+
+    fn return_field_from_args(&self, arguments: ReturnFieldArgs) -> Result<FieldRef> {
+        self.inner.return_field_from_args(arguments)
+    }
+
+    fn invoke_with_args(&self, arguments: ScalarFunctionArgs) -> Result<ColumnarValue> {
+        self.inner.invoke_with_args(arguments)
     }
 }
 

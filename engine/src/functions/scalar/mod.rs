@@ -51,8 +51,12 @@ pub fn register(registry: &mut dyn FunctionRegistry) -> Result<()> {
     for function in all() {
         registry.register_udf(function.into_udf())?;
     }
-    for function in
-        json::functions().into_iter().chain(ordered_lists::functions()).chain(arrays::functions()).chain([polymorphic::pg_typeof()])
+    for function in json::functions()
+        .into_iter()
+        .chain(ordered_lists::functions())
+        .chain(arrays::functions())
+        .chain(arrays::each_occurrence())
+        .chain([polymorphic::pg_typeof()])
     {
         registry.register_udf(function)?;
     }
