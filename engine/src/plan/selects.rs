@@ -3,17 +3,21 @@
 //! - A window that names another has what that one has.
 //! - DISTINCT ON takes places in the select list, and stands in the order of ORDER BY.
 //! - An expression in ORDER BY that is in the select list is that column.
+//! - Two calls that differ in a cast of an argument are two.
 //! - What is lateral in a later item of FROM sees the items before it.
 //! - A column of a query around, alone in the select list of a query in FROM, keeps its name.
 //! - A row is null if all its fields are, and is not if none is.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use datafusion::sql::sqlparser::ast::{
-    Distinct, Expr, GroupByExpr, Ident, Join, JoinConstraint, JoinOperator, NamedWindowDefinition, NamedWindowExpr, OrderByKind, Query,
-    Select, SelectItem, SetExpr, TableFactor, TableWithJoins, Value, ValueWithSpan, WindowSpec, WindowType,
+    Distinct, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, GroupByExpr, Ident, Join, JoinConstraint, JoinOperator,
+    NamedWindowDefinition, NamedWindowExpr, OrderByKind, Query, Select, SelectItem, SetExpr, TableFactor, TableWithJoins, Value,
+    ValueWithSpan, WindowSpec, WindowType,
 };
 
 use super::names::fold;
-use super::normalise::{Refusal, each_own_expression, is_named, plain_arguments};
+use super::normalise::{Refusal, call, each_own_expression, is_named, plain_arguments, take};
 use super::shared_columns;
 use crate::Error;
 use crate::error::sqlstate;
@@ -28,8 +32,9 @@ pub(super) fn rewrite_query(query: &mut Query) -> Result<(), Refusal> {
     };
     let windows = &select.named_window;
     for sort in &mut sorts {
-        refine_calls(*sort, windows)?;
+        refine_calls(sort, windows)?;
     }
+    tell_casts_apart(select, &mut sorts);
     order_distinct(select, &sorts.iter().map(|sort| &**sort).collect::<Vec<_>>());
     for sort in sorts {
         if let Some(place) = place_of(sort, &select.projection) {
@@ -37,6 +42,68 @@ pub(super) fn rewrite_query(query: &mut Query) -> Result<(), Refusal> {
         }
     }
     Ok(())
+}
+
+/// `sum(a::int), sum(a)`: the planner names a call without the casts in it, and takes two of one name for one.
+fn tell_casts_apart(select: &mut Select, sorts: &mut [&mut Expr]) {
+    let mut calls: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    each_call(select, sorts, &mut |function| {
+        calls.entry(named_by_planner(function)).or_default().insert(function.to_string());
+    });
+    calls.retain(|_, written| written.len() > 1);
+    if calls.is_empty() {
+        return;
+    }
+    each_call(select, sorts, &mut |function| {
+        if !calls.contains_key(&named_by_planner(function)) {
+            return;
+        }
+        for argument in arguments(function) {
+            if matches!(argument, Expr::Cast { .. }) {
+                *argument = call("coalesce", [take(argument)]);
+            }
+        }
+    });
+}
+
+fn each_call(select: &mut Select, sorts: &mut [&mut Expr], visit: &mut dyn FnMut(&mut Function)) {
+    let mut visit = |expr: &mut Expr| {
+        if let Expr::Function(function) = expr
+            && arguments(function).next().is_some()
+        {
+            visit(function);
+        }
+    };
+    for item in &mut select.projection {
+        if let SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. } = item {
+            each_own_expression(expr, &mut visit);
+        }
+    }
+    for expr in select.having.iter_mut().chain(sorts.iter_mut().map(|sort| &mut **sort)) {
+        each_own_expression(expr, &mut visit);
+    }
+}
+
+fn arguments(function: &mut Function) -> impl Iterator<Item = &mut Expr> {
+    let list = match &mut function.args {
+        FunctionArguments::List(list) => list.args.as_mut_slice(),
+        _ => &mut [],
+    };
+    list.iter_mut().filter_map(|argument| match argument {
+        FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)) => Some(expr),
+        _ => None,
+    })
+}
+
+/// The call without the casts that are arguments of it.
+fn named_by_planner(function: &Function) -> String {
+    let mut bare = function.clone();
+    for argument in arguments(&mut bare) {
+        while let Expr::Cast { expr, .. } | Expr::Nested(expr) = argument {
+            *argument = take(expr);
+        }
+    }
+    bare.to_string()
 }
 
 /// `ORDER BY max(b)` where the select list has `max(b) AS b` is that column: the planner would take `b` for it.

@@ -110,7 +110,7 @@ pub(super) fn name_of(factor: &TableFactor) -> Option<Ident> {
 enum Item {
     Column {
         name: String,
-        expr: Expr,
+        expr: Box<Expr>,
         /// It is the shared column of a join.
         is_shared: bool,
     },
@@ -131,7 +131,7 @@ impl Has {
     /// The shared columns whose names no other column has.
     fn shared(&self) -> Vec<(String, Expr)> {
         let shared = self.0.iter().filter_map(|item| match item {
-            Item::Column { name, expr, is_shared: true } => Some((name.clone(), expr.clone())),
+            Item::Column { name, expr, is_shared: true } => Some((name.clone(), expr.as_ref().clone())),
             _ => None,
         });
         shared.filter(|(name, _)| self.n_named(name) == 1).collect()
@@ -152,8 +152,7 @@ impl Has {
 
     fn has_relation(&self, wanted: &Ident) -> bool {
         self.0.iter().any(|item| match item {
-            Item::Column { expr: Expr::CompoundIdentifier(path), .. } => path.first().is_some_and(|first| fold(first) == fold(wanted)),
-            Item::Column { .. } => false,
+            Item::Column { expr, .. } => is_of(expr, wanted),
             Item::Relation { name, .. } => fold(name) == fold(wanted),
         })
     }
@@ -164,7 +163,7 @@ impl Has {
         for place in 0..self.0.len() {
             if let Item::Column { name, expr, .. } = &self.0[place]
                 && name == wanted
-                && found.replace((place, expr.clone())).is_some()
+                && found.replace((place, expr.as_ref().clone())).is_some()
             {
                 let message = format!("common column name \"{wanted}\" appears more than once in {side} table");
                 return Err(Error::new(sqlstate::AMBIGUOUS_COLUMN, message));
@@ -206,12 +205,19 @@ impl Has {
     /// What stands for `*`.
     fn items(&self) -> Vec<SelectItem> {
         let item = |item: &Item| match item {
-            Item::Column { expr: expr @ Expr::CompoundIdentifier(_), is_shared: false, .. } => SelectItem::UnnamedExpr(expr.clone()),
-            Item::Column { name, expr, .. } => SelectItem::ExprWithAlias { expr: expr.clone(), alias: quoted(name) },
+            Item::Column { expr, is_shared: false, .. } if matches!(**expr, Expr::CompoundIdentifier(_)) => {
+                SelectItem::UnnamedExpr(expr.as_ref().clone())
+            }
+            Item::Column { name, expr, .. } => SelectItem::ExprWithAlias { expr: expr.as_ref().clone(), alias: quoted(name) },
             Item::Relation { name, taken, .. } => all_but(name, taken),
         };
         self.0.iter().map(item).collect()
     }
+}
+
+/// Whether it is a column of the relation.
+fn is_of(expr: &Expr, relation: &Ident) -> bool {
+    matches!(expr, Expr::CompoundIdentifier(path) if path.first().is_some_and(|first| fold(first) == fold(relation)))
 }
 
 fn all_but(relation: &Ident, columns: &[String]) -> SelectItem {
@@ -384,7 +390,7 @@ impl Writer<'_> {
                 Side::Right => of_right,
                 Side::Either => call("coalesce", [of_left, of_right]),
             };
-            shared.push(Item::Column { name, expr, is_shared: true });
+            shared.push(Item::Column { name, expr: Box::new(expr), is_shared: true });
         }
         let condition = conditions.into_iter().reduce(both).unwrap_or_else(|| Expr::value(Value::Boolean(true)));
         if let Some(constraint) = constraint_mut(&mut join.join_operator) {
@@ -431,7 +437,7 @@ impl Writer<'_> {
                     Some(relation) => Expr::CompoundIdentifier(vec![relation.clone(), quoted(name)]),
                     None => Expr::Identifier(quoted(name)),
                 };
-                Has(names.into_iter().map(|name| Item::Column { expr: expr(&name), name, is_shared: false }).collect())
+                Has(names.into_iter().map(|name| Item::Column { expr: Box::new(expr(&name)), name, is_shared: false }).collect())
             }
             (known, Some(name)) => Has(vec![Item::Relation { name, known: known.map(|(_, names)| names), taken: Vec::new() }]),
             (_, None) => Has::default(),
@@ -554,7 +560,7 @@ impl Own<'_> {
         let wanted = fold(name);
         if hides(items, name) && self.has.n_named(&wanted) == 1 {
             let column = self.has.0.iter().find_map(|item| match item {
-                Item::Column { name, expr, .. } if *name == wanted => Some(expr.clone()),
+                Item::Column { name, expr, .. } if *name == wanted => Some(expr.as_ref().clone()),
                 _ => None,
             });
             if let Some(column) = column {
@@ -608,9 +614,7 @@ fn names_of(items: &[SelectItem], has: &Has) -> Option<Names> {
             {
                 let relation = relation.0.last()?.as_ident()?;
                 let of_relation = |item: &Item| match item {
-                    Item::Column { name, expr: Expr::CompoundIdentifier(path), .. } if fold(&path[0]) == fold(relation) => {
-                        Some(name.clone())
-                    }
+                    Item::Column { name, expr, .. } if is_of(expr, relation) => Some(name.clone()),
                     _ => None,
                 };
                 // A shared column may be this relation's, under a name that another one has.

@@ -97,7 +97,7 @@ async fn run_counted(
         if let Err(error) = script.step(statement).await {
             return Err(format!("{error}\nafter: {}\n{}", statement.sql, script.panics()));
         }
-        if shared.reads && statement.view.is_none() && *n_statements % READ_EVERY == 0 {
+        if shared.reads && statement.view.is_none() && n_statements.is_multiple_of(READ_EVERY) {
             script.read_views().await?;
         }
     }
