@@ -15,6 +15,7 @@ pub mod dml;
 pub mod explain;
 mod expressions;
 pub(crate) mod failure;
+mod from_columns;
 mod grouping_sets;
 mod guards;
 pub mod inline;

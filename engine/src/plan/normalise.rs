@@ -176,6 +176,10 @@ fn rewrite_expr(expr: &mut Expr) -> Result<(), Refusal> {
             array_query::rewrite(expr)?;
             windows::rewrite_call(expr)?;
         }
+        Expr::IsNull(row) | Expr::IsNotNull(row) if matches!(**row, Expr::QualifiedWildcard(..)) => {
+            let error = Error::unsupported("a whole row as a value is not supported", "test one of its columns that is never null");
+            return Err(Refusal::of(expr, error));
+        }
         Expr::IsNull(_) | Expr::IsNotNull(_) => selects::nulls_of_row(expr),
         _ => {}
     }

@@ -15,17 +15,17 @@ use std::ops::ControlFlow;
 
 use datafusion::common::Result as DataFusionResult;
 use datafusion::sql::sqlparser::ast::{
-    BinaryOperator, Distinct, ExcludeSelectItem, Expr, GroupByExpr, Ident, Join, JoinConstraint, JoinOperator, ObjectName, OrderByKind,
-    Query, Select, SelectItem, SelectItemQualifiedWildcardKind, SetExpr, TableAlias, TableFactor, TableWithJoins, Value, Visit, VisitMut,
-    Visitor, VisitorMut, WildcardAdditionalOptions,
+    BinaryOperator, Distinct, Expr, GroupByExpr, Ident, Join, JoinConstraint, JoinOperator, ObjectName, OrderByKind, Query, Select,
+    SelectItem, SelectItemQualifiedWildcardKind, SetExpr, TableAlias, TableAliasColumnDef, TableFactor, TableWithJoins, Value, Visit,
+    VisitMut, Visitor, VisitorMut,
 };
 
+use super::from_columns::{Has, Item, is_of, natural};
 use super::names::{fold, quoted};
 use super::normalise::{call, each_own_expression};
 use super::parse::parse_query;
 use super::relation::external;
 use crate::Error;
-use crate::error::sqlstate;
 
 /// Says the columns of relations.
 pub(super) trait Columns {
@@ -41,24 +41,34 @@ pub(super) fn written_out(mut query: Query, columns: &dyn Columns) -> DataFusion
     Ok(query)
 }
 
-/// Whether a join anywhere in it has USING or NATURAL, or a parenthesised one a name, or an expression in ORDER BY a name that the
-/// select list gives to something else.
+/// Whether a join anywhere in it has USING or NATURAL, or a parenthesised one a name, or columns get names, or an expression in ORDER BY
+/// has a name that the select list gives to something else.
 fn needs_columns(query: &Query) -> bool {
     struct Found(bool);
     impl Visitor for Found {
         type Break = ();
         fn pre_visit_select(&mut self, select: &Select) -> ControlFlow<()> {
-            self.0 |= select.from.iter().any(any_shared);
+            self.0 |= select.from.iter().any(any_shared) || select.from.iter().any(has_declared);
             if self.0 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         }
         fn pre_visit_query(&mut self, query: &Query) -> ControlFlow<()> {
-            self.0 |= has_hidden_sort(query);
+            let named = query.with.iter().flat_map(|with| &with.cte_tables);
+            self.0 |= has_hidden_sort(query) || named.into_iter().any(|named| !named.alias.columns.is_empty());
             if self.0 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         }
     }
     let mut found = Found(false);
     let _ = Visit::visit(query, &mut found);
     found.0
+}
+
+/// Whether columns get names in it.
+fn has_declared(from: &TableWithJoins) -> bool {
+    let mut factors = std::iter::once(&from.relation).chain(from.joins.iter().map(|join| &join.relation));
+    factors.any(|factor| match factor {
+        TableFactor::Table { alias: Some(alias), .. } | TableFactor::Derived { alias: Some(alias), .. } => !alias.columns.is_empty(),
+        _ => false,
+    })
 }
 
 fn has_hidden_sort(query: &Query) -> bool {
@@ -105,129 +115,6 @@ pub(super) fn name_of(factor: &TableFactor) -> Option<Ident> {
     }
 }
 
-/// One part of what `*` stands for.
-#[derive(Clone)]
-enum Item {
-    Column {
-        name: String,
-        expr: Box<Expr>,
-        /// It is the shared column of a join.
-        is_shared: bool,
-    },
-    /// A relation of which at most some columns are known, but for those that were taken.
-    Relation { name: Ident, known: Option<Vec<String>>, taken: Vec<String> },
-}
-
-/// What a part of FROM has.
-#[derive(Clone, Default)]
-struct Has(Vec<Item>);
-
-impl Has {
-    fn and(mut self, more: Self) -> Self {
-        self.0.extend(more.0);
-        self
-    }
-
-    /// The shared columns whose names no other column has.
-    fn shared(&self) -> Vec<(String, Expr)> {
-        let shared = self.0.iter().filter_map(|item| match item {
-            Item::Column { name, expr, is_shared: true } => Some((name.clone(), expr.as_ref().clone())),
-            _ => None,
-        });
-        shared.filter(|(name, _)| self.n_named(name) == 1).collect()
-    }
-
-    fn n_named(&self, wanted: &str) -> usize {
-        self.0.iter().filter(|item| matches!(item, Item::Column { name, .. } if name == wanted)).count()
-    }
-
-    /// Whether a column of this name is, or may be, among them.
-    fn may_have(&self, wanted: &str) -> bool {
-        self.0.iter().any(|item| match item {
-            Item::Column { name, .. } => name == wanted,
-            Item::Relation { known: Some(known), .. } => known.iter().any(|name| name == wanted),
-            Item::Relation { known: None, .. } => true,
-        })
-    }
-
-    fn has_relation(&self, wanted: &Ident) -> bool {
-        self.0.iter().any(|item| match item {
-            Item::Column { expr, .. } => is_of(expr, wanted),
-            Item::Relation { name, .. } => fold(name) == fold(wanted),
-        })
-    }
-
-    /// The column that a join on this name takes; it is the join's from then on.
-    fn take(&mut self, wanted: &str, side: &str) -> Result<Expr, Error> {
-        let mut found = None;
-        for place in 0..self.0.len() {
-            if let Item::Column { name, expr, .. } = &self.0[place]
-                && name == wanted
-                && found.replace((place, expr.as_ref().clone())).is_some()
-            {
-                let message = format!("common column name \"{wanted}\" appears more than once in {side} table");
-                return Err(Error::new(sqlstate::AMBIGUOUS_COLUMN, message));
-            }
-        }
-        if let Some((place, expr)) = found {
-            self.0.remove(place);
-            return Ok(expr);
-        }
-        let may_have = |item: &&mut Item| match item {
-            Item::Relation { known: Some(known), .. } => known.iter().any(|name| name == wanted),
-            Item::Relation { known: None, .. } => true,
-            Item::Column { .. } => false,
-        };
-        let mut unknown = self.0.iter_mut().filter(may_have);
-        match (unknown.next(), unknown.next()) {
-            (Some(Item::Relation { name, taken, .. }), None) => {
-                taken.push(wanted.to_owned());
-                Ok(Expr::CompoundIdentifier(vec![name.clone(), quoted(wanted)]))
-            }
-            _ => {
-                let message = format!("column \"{wanted}\" specified in USING clause does not exist in {side} table");
-                Err(Error::new(sqlstate::UNDEFINED_COLUMN, message))
-            }
-        }
-    }
-
-    /// The columns' names, where they are known.
-    fn names(&self) -> Option<Vec<String>> {
-        self.0
-            .iter()
-            .map(|item| match item {
-                Item::Column { name, .. } => Some(name.clone()),
-                Item::Relation { .. } => None,
-            })
-            .collect()
-    }
-
-    /// What stands for `*`.
-    fn items(&self) -> Vec<SelectItem> {
-        let item = |item: &Item| match item {
-            Item::Column { expr, is_shared: false, .. } if matches!(**expr, Expr::CompoundIdentifier(_)) => {
-                SelectItem::UnnamedExpr(expr.as_ref().clone())
-            }
-            Item::Column { name, expr, .. } => SelectItem::ExprWithAlias { expr: expr.as_ref().clone(), alias: quoted(name) },
-            Item::Relation { name, taken, .. } => all_but(name, taken),
-        };
-        self.0.iter().map(item).collect()
-    }
-}
-
-/// Whether it is a column of the relation.
-fn is_of(expr: &Expr, relation: &Ident) -> bool {
-    matches!(expr, Expr::CompoundIdentifier(path) if path.first().is_some_and(|first| fold(first) == fold(relation)))
-}
-
-fn all_but(relation: &Ident, columns: &[String]) -> SelectItem {
-    let excluded: Vec<ObjectName> = columns.iter().map(|name| ObjectName::from(vec![quoted(name)])).collect();
-    let exclude = (!excluded.is_empty()).then_some(ExcludeSelectItem::Multiple(excluded));
-    let options = WildcardAdditionalOptions { opt_exclude: exclude, ..WildcardAdditionalOptions::default() };
-    let kind = SelectItemQualifiedWildcardKind::ObjectName(ObjectName::from(vec![relation.clone()]));
-    SelectItem::QualifiedWildcard(kind, options)
-}
-
 /// Columns' names; `None` for one without a name that can be written.
 type Names = Vec<Option<String>>;
 
@@ -253,6 +140,7 @@ impl Writer<'_> {
                     self.queries.push((name.clone(), own));
                 }
                 let columns = self.query(&mut named.query)?;
+                name_the_rest(&mut named.alias, columns.as_ref());
                 if is_recursive {
                     self.queries.pop();
                 }
@@ -421,9 +309,9 @@ impl Writer<'_> {
                 if !*lateral {
                     self.outer = hidden;
                 }
-                renamed(columns?, alias.as_ref().and_then(declared))
+                renamed_by(alias.as_mut(), columns?)
             }
-            TableFactor::Table { name, args: None, alias, .. } => renamed(self.columns_of(name), alias.as_ref().and_then(declared)),
+            TableFactor::Table { name, args: None, alias, .. } => renamed_by(alias.as_mut(), self.columns_of(name)),
             _ => {
                 self.arguments(factor)?;
                 None
@@ -630,23 +518,24 @@ fn names_of(items: &[SelectItem], has: &Has) -> Option<Names> {
     Some(names)
 }
 
-/// The columns that two sides of a NATURAL JOIN share.
-fn natural(left: &Has, right: &Has) -> Result<Vec<String>, Error> {
-    let (Some(of_left), Some(of_right)) = (left.names(), right.names()) else {
-        return Err(Error::unsupported(
-            "NATURAL JOIN with something whose columns are not known before it runs is not supported",
-            "name the shared columns in USING",
-        ));
-    };
-    let mut shared: Vec<String> = of_left;
-    shared.retain(|name| of_right.contains(name));
-    let mut seen = std::collections::BTreeSet::new();
-    shared.retain(|name| seen.insert(name.clone()));
-    Ok(shared)
-}
-
 fn declared(alias: &TableAlias) -> Option<Names> {
     (!alias.columns.is_empty()).then(|| alias.columns.iter().map(|column| Some(fold(&column.name))).collect())
+}
+
+/// The same of an alias, which is given the names that it leaves out: the planner wants all.
+fn renamed_by(alias: Option<&mut TableAlias>, columns: Option<Names>) -> Option<Names> {
+    let Some(alias) = alias else { return columns };
+    name_the_rest(alias, columns.as_ref());
+    renamed(columns, declared(alias))
+}
+
+fn name_the_rest(alias: &mut TableAlias, columns: Option<&Names>) {
+    let Some(columns) = columns else { return };
+    let n_declared = alias.columns.len();
+    if n_declared > 0 && n_declared < columns.len() && columns[n_declared..].iter().all(Option::is_some) {
+        let rest = columns[n_declared..].iter().flatten();
+        alias.columns.extend(rest.map(|name| TableAliasColumnDef { name: quoted(name), data_type: None }));
+    }
 }
 
 /// The columns under the names that an alias gives to the first of them.
