@@ -13,6 +13,7 @@ PostgreSQL refuses a write since it checks keys row by row and not at the end of
 """
 import argparse
 import collections
+import contextlib
 import io
 import os
 import pathlib
@@ -180,6 +181,18 @@ class Databases:
         connection.close()
 
 
+@contextlib.contextmanager
+def own_postgres():
+    """A PostgreSQL on a free port in a temporary folder, gone at the end."""
+    folder = tempfile.mkdtemp(prefix="thalweg-postgres-")
+    databases = Databases(folder)
+    try:
+        yield databases
+    finally:
+        databases.stop()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
 def cell(value):
     return "NULL" if value is None else ("(empty)" if value == "" else value)
 
@@ -290,10 +303,8 @@ def main():
     options = options.parse_args()
     files = options.files or sorted(CORPUS.rglob("*.slt"))
     keep_text()
-    folder = tempfile.mkdtemp(prefix="thalweg-postgres-")
-    databases = Databases(folder)
     n_problems = n_records = 0
-    try:
+    with own_postgres() as databases:
         for path in files:
             path = path.resolve()
             problems, filled, n_run = check(databases, path, options.fill)
@@ -303,9 +314,6 @@ def main():
             n_problems += len(problems)
             for problem in problems:
                 print(problem)
-    finally:
-        databases.stop()
-        shutil.rmtree(folder, ignore_errors=True)
     print(f"{len(files)} files, {n_records} records run by PostgreSQL, {n_problems} differences")
     sys.exit(1 if n_problems else 0)
 

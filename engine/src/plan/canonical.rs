@@ -257,11 +257,21 @@ fn first_row_of_each(distinct: DistinctOn) -> DataFusionResult<LogicalPlan> {
     };
     let number = Expr::from(WindowFunction { fun: WindowFunctionDefinition::WindowUDF(row_number_udwf()), params });
     let is_first = Expr::Column(Column::new_unqualified(number.schema_name().to_string())).eq(lit(1_u64));
-    let mut first = LogicalPlanBuilder::from(distinct.input.as_ref().clone()).window([number])?.filter(is_first)?.build()?;
-    if let Some(expr) = distinct.sort_expr {
-        first = LogicalPlan::Sort(Sort { expr, input: first.into(), fetch: None });
-    }
-    Ok(LogicalPlan::Projection(Projection::try_new(distinct.select_expr, first.into())?))
+    let first = LogicalPlanBuilder::from(distinct.input.as_ref().clone()).window([number])?.filter(is_first)?.build()?;
+    let Some(sorts) = distinct.sort_expr else {
+        return Ok(LogicalPlan::Projection(Projection::try_new(distinct.select_expr, first.into())?));
+    };
+    // Sorted above the select list, whose subqueries become joins below.
+    let name = |place: usize| format!("$distinct_on_{place}");
+    let keys = sorts.iter().enumerate().map(|(place, sort)| sort.expr.clone().alias(name(place)));
+    let chosen = Projection::try_new(distinct.select_expr.into_iter().chain(keys).collect(), first.into())?;
+    let expr = sorts
+        .iter()
+        .enumerate()
+        .map(|(place, sort)| SortExpr::new(Expr::Column(Column::new_unqualified(name(place))), sort.asc, sort.nulls_first));
+    let sorted = LogicalPlan::Sort(Sort { expr: expr.collect(), input: LogicalPlan::Projection(chosen).into(), fetch: None });
+    let columns = distinct.schema.columns().into_iter().map(Expr::Column).collect();
+    Ok(LogicalPlan::Projection(Projection::try_new(columns, sorted.into())?))
 }
 
 fn columns_of(plan: &LogicalPlan) -> Vec<Expr> {

@@ -79,9 +79,7 @@ impl VisitorMut for Normaliser {
     }
 
     fn pre_visit_select(&mut self, select: &mut Select) -> Flow {
-        selects::one_group(select);
-        selects::join_lateral_items(select);
-        flow(check_select(select).and_then(|()| windows::rewrite_group_by(select)))
+        flow(check_select(select).and_then(|()| selects::rewrite_select(select)).and_then(|()| windows::rewrite_group_by(select)))
     }
 
     fn pre_visit_table_factor(&mut self, factor: &mut TableFactor) -> Flow {

@@ -1,6 +1,6 @@
 //! What DataFusion's planner reads otherwise in a SELECT, as what it reads as Postgres does. A part of the pass of [`super::normalise`].
 //!
-//! - A window that names another has what that one has.
+//! - A window's name is what it stands for, and one that names another has what that one has.
 //! - DISTINCT ON takes places in the select list, and stands in the order of ORDER BY.
 //! - An expression in ORDER BY that is in the select list is that column.
 //! - Two calls that differ in a cast of an argument are two.
@@ -25,15 +25,11 @@ use crate::error::sqlstate;
 /// Rewrites a query's own SELECT with its ORDER BY.
 pub(super) fn rewrite_query(query: &mut Query) -> Result<(), Refusal> {
     let SetExpr::Select(select) = query.body.as_mut() else { return Ok(()) };
-    refine_windows(select)?;
     let mut sorts: Vec<&mut Expr> = match query.order_by.as_mut().map(|order| &mut order.kind) {
         Some(OrderByKind::Expressions(sorts)) => sorts.iter_mut().map(|sort| &mut sort.expr).collect(),
         _ => Vec::new(),
     };
-    let windows = &select.named_window;
-    for sort in &mut sorts {
-        refine_calls(sort, windows)?;
-    }
+    write_windows_out(select, &mut sorts)?;
     tell_casts_apart(select, &mut sorts);
     order_distinct(select, &sorts.iter().map(|sort| &**sort).collect::<Vec<_>>());
     for sort in sorts {
@@ -41,6 +37,15 @@ pub(super) fn rewrite_query(query: &mut Query) -> Result<(), Refusal> {
             *sort = Expr::value(Value::Number((place + 1).to_string(), false));
         }
     }
+    Ok(())
+}
+
+/// Rewrites any SELECT, which may be a branch of a set operation.
+pub(super) fn rewrite_select(select: &mut Select) -> Result<(), Refusal> {
+    one_group(select);
+    join_lateral_items(select);
+    write_windows_out(select, &mut [])?;
+    tell_casts_apart(select, &mut []);
     Ok(())
 }
 
@@ -120,7 +125,7 @@ fn place_of(sort: &Expr, items: &[SelectItem]) -> Option<usize> {
 
 /// `FROM t, LATERAL (…) x JOIN u` is `FROM t CROSS JOIN LATERAL (…) x JOIN u`: within its item of the list what is lateral would not
 /// see what stands before that.
-pub(super) fn join_lateral_items(select: &mut Select) {
+fn join_lateral_items(select: &mut Select) {
     let mut items: Vec<TableWithJoins> = Vec::with_capacity(select.from.len());
     for item in std::mem::take(&mut select.from) {
         let is_lateral = std::iter::once(&item.relation).chain(item.joins.iter().map(|join| &join.relation)).any(sees_others);
@@ -162,7 +167,7 @@ fn keeps_left(join: &Join) -> bool {
 }
 
 /// `GROUP BY ()`, and HAVING without GROUP BY: all rows are one group, also when there are none.
-pub(super) fn one_group(select: &mut Select) {
+fn one_group(select: &mut Select) {
     let GroupByExpr::Expressions(groups, _) = &mut select.group_by else { return };
     let n_groups = groups.len();
     groups.retain(|group| !matches!(group, Expr::Tuple(parts) if parts.is_empty()));
@@ -171,32 +176,37 @@ pub(super) fn one_group(select: &mut Select) {
     }
 }
 
-/// `w2 AS (w ORDER BY k)` and `OVER (w ORDER BY k)` have the partitions and the order of `w`.
-fn refine_windows(select: &mut Select) -> Result<(), Refusal> {
-    for place in 0..select.named_window.len() {
-        let (before, rest) = select.named_window.split_at_mut(place);
+/// `OVER w` is what the window `w` is; `w2 AS (w ORDER BY k)` and `OVER (w ORDER BY k)` have the partitions and the order of `w`.
+fn write_windows_out(select: &mut Select, sorts: &mut [&mut Expr]) -> Result<(), Refusal> {
+    let mut windows = std::mem::take(&mut select.named_window);
+    for place in 0..windows.len() {
+        let (before, rest) = windows.split_at_mut(place);
         if let NamedWindowDefinition(_, NamedWindowExpr::WindowSpec(spec)) = &mut rest[0] {
             refine(spec, before)?;
         }
     }
-    let windows = std::mem::take(&mut select.named_window);
-    let refined = select.projection.iter_mut().try_for_each(|item| match item {
-        SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. } => refine_calls(expr, &windows),
-        _ => Ok(()),
-    });
-    select.named_window = windows;
-    refined
+    for item in &mut select.projection {
+        if let SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. } = item {
+            refine_calls(expr, &windows)?;
+        }
+    }
+    sorts.iter_mut().try_for_each(|sort| refine_calls(sort, &windows))
 }
 
 fn refine_calls(expr: &mut Expr, windows: &[NamedWindowDefinition]) -> Result<(), Refusal> {
     let mut refined = Ok(());
     each_own_expression(expr, &mut |expr| {
-        if let Expr::Function(function) = expr
-            && let Some(WindowType::WindowSpec(spec)) = &mut function.over
-            && refined.is_ok()
-        {
-            refined = refine(spec, windows);
+        let Expr::Function(function) = expr else { return };
+        if refined.is_err() {
+            return;
         }
+        refined = match &mut function.over {
+            Some(WindowType::WindowSpec(spec)) => refine(spec, windows),
+            Some(WindowType::NamedWindow(name)) => base_of(name, windows).cloned().map(|spec| {
+                function.over = Some(WindowType::WindowSpec(spec));
+            }),
+            None => Ok(()),
+        };
     });
     refined
 }

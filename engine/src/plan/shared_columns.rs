@@ -11,6 +11,7 @@
 //! planned ([`Columns`] says them). For the same reason names in expressions of ORDER BY, which are those of columns in FROM whatever the
 //! select list calls so, are qualified here. Where they are not known, of a function in FROM, `*` keeps it whole, and NATURAL JOIN is refused.
 
+use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 
 use datafusion::common::Result as DataFusionResult;
@@ -318,7 +319,12 @@ impl Writer<'_> {
             }
         };
         let relation = name_of(factor);
-        let known = columns.map(|columns| (columns.iter().all(Option::is_some), columns.into_iter().flatten().collect::<Vec<_>>()));
+        // A column without a name, or with that of another, is told by its place alone: in `*` of the whole relation.
+        let known = columns.map(|columns| {
+            let n_columns = columns.len();
+            let names: Vec<String> = columns.into_iter().flatten().collect();
+            (names.iter().collect::<BTreeSet<_>>().len() == n_columns, names)
+        });
         Ok(match (known, relation) {
             (Some((true, names)), relation) => {
                 let expr = |name: &str| match &relation {
