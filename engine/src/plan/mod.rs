@@ -18,6 +18,7 @@ pub(crate) mod failure;
 mod from_columns;
 mod grouping_sets;
 mod guards;
+mod held_back;
 pub mod inline;
 mod inner_joins;
 pub mod interrupt;

@@ -9,15 +9,12 @@ use std::sync::Arc;
 
 use arrow::datatypes::{DataType, FieldRef, IntervalUnit, TimeUnit};
 use arrow::temporal_conversions::timestamp_us_to_datetime;
+use datafusion::common::Result as DataFusionResult;
 use datafusion::common::datatype::DataTypeExt;
-use datafusion::common::tree_node::Transformed;
-use datafusion::common::{NullEquality, Result as DataFusionResult};
 use datafusion::execution::FunctionRegistry;
 use datafusion::execution::runtime_env::RuntimeEnv;
 use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
 use datafusion::logical_expr::planner::TypePlanner;
-use datafusion::logical_expr::utils::split_conjunction;
-use datafusion::logical_expr::{Expr, LogicalPlan};
 use datafusion::optimizer::analyzer::resolve_grouping_function::ResolveGroupingFunction;
 use datafusion::optimizer::analyzer::type_coercion::TypeCoercion;
 use datafusion::optimizer::decorrelate_lateral_join::DecorrelateLateralJoin;
@@ -27,16 +24,14 @@ use datafusion::optimizer::eliminate_filter::EliminateFilter;
 use datafusion::optimizer::eliminate_join::EliminateJoin;
 use datafusion::optimizer::eliminate_limit::EliminateLimit;
 use datafusion::optimizer::eliminate_outer_join::EliminateOuterJoin;
-use datafusion::optimizer::extract_equijoin_predicate::ExtractEquijoinPredicate;
 use datafusion::optimizer::optimize_projections::OptimizeProjections;
 use datafusion::optimizer::optimize_unions::OptimizeUnions;
 use datafusion::optimizer::propagate_empty_relation::PropagateEmptyRelation;
-use datafusion::optimizer::push_down_filter::PushDownFilter;
 use datafusion::optimizer::push_down_limit::PushDownLimit;
 use datafusion::optimizer::rewrite_set_comparison::RewriteSetComparison;
 use datafusion::optimizer::scalar_subquery_to_join::ScalarSubqueryToJoin;
 use datafusion::optimizer::simplify_expressions::SimplifyExpressions;
-use datafusion::optimizer::{Analyzer, AnalyzerRule, ApplyOrder, Optimizer, OptimizerConfig, OptimizerRule};
+use datafusion::optimizer::{Analyzer, AnalyzerRule, Optimizer, OptimizerRule};
 use datafusion::physical_optimizer::PhysicalOptimizerRule;
 use datafusion::physical_optimizer::optimizer::PhysicalOptimizer;
 use datafusion::prelude::SessionConfig;
@@ -47,6 +42,7 @@ use crate::functions::UNSOUND_OPTIMIZER_RULE;
 use crate::plan::arithmetic::CheckedArithmetic;
 use crate::plan::coercion::NumericsBesideDoubles;
 use crate::plan::grouping_sets::GroupingSetsAsUnion;
+use crate::plan::held_back::{extract_equijoin_predicate, push_down_filter};
 use crate::plan::inner_joins::OrderInnerJoins;
 use crate::plan::operators::PostgresOperators;
 use crate::plan::outer_constants::ForgetConstantsBelowOuterJoins;
@@ -163,68 +159,20 @@ fn config(target_partitions: usize) -> SessionConfig {
 }
 
 /// DataFusion's rules for batch runs, without the one that does not go with our `sum`, and the one that drops a constant from
-/// GROUP BY: where nothing else is left, no rows would become one. Three are ours or held back: see [`OrderInnerJoins`],
-/// [`NotBelowOneGroup`], [`NotBesideEqualNulls`].
+/// GROUP BY: where nothing else is left, no rows would become one. One is ours, two are held back: see [`OrderInnerJoins`]
+/// and [`super::held_back`].
 fn batch_rules() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
     let is_sound =
         |rule: &Arc<dyn OptimizerRule + Send + Sync>| ![UNSOUND_OPTIMIZER_RULE, "eliminate_group_by_constant"].contains(&rule.name());
     let ours = |rule: Arc<dyn OptimizerRule + Send + Sync>| -> Arc<dyn OptimizerRule + Send + Sync> {
         match rule.name() {
             "eliminate_cross_join" => Arc::new(OrderInnerJoins),
-            "push_down_filter" => Arc::new(NotBelowOneGroup(PushDownFilter::new())),
-            "extract_equijoin_predicate" => Arc::new(NotBesideEqualNulls(ExtractEquijoinPredicate::new())),
+            "push_down_filter" => Arc::new(push_down_filter()),
+            "extract_equijoin_predicate" => Arc::new(extract_equijoin_predicate()),
             _ => rule,
         }
     };
     Optimizer::new().rules.into_iter().filter(is_sound).map(ours).collect()
-}
-
-/// DataFusion's filters, pushed down but for a condition without columns above an aggregate that has a row when there are none: it
-/// takes the condition for one on the groups.
-#[derive(Debug)]
-struct NotBelowOneGroup(PushDownFilter);
-
-impl OptimizerRule for NotBelowOneGroup {
-    fn name(&self) -> &str {
-        self.0.name()
-    }
-
-    fn apply_order(&self) -> Option<ApplyOrder> {
-        self.0.apply_order()
-    }
-
-    fn rewrite(&self, plan: LogicalPlan, config: &dyn OptimizerConfig) -> DataFusionResult<Transformed<LogicalPlan>> {
-        if let LogicalPlan::Filter(filter) = &plan
-            && let LogicalPlan::Aggregate(aggregate) = filter.input.as_ref()
-            && matches!(aggregate.group_expr.as_slice(), [] | [Expr::GroupingSet(_)])
-            && split_conjunction(&filter.predicate).into_iter().any(|part| part.column_refs().is_empty())
-        {
-            return Ok(Transformed::no(plan));
-        }
-        self.0.rewrite(plan, config)
-    }
-}
-
-/// DataFusion's keys of joins, taken from their conditions, but for a join whose keys make nulls equal: there it takes those of an `=`
-/// for such, too.
-#[derive(Debug)]
-struct NotBesideEqualNulls(ExtractEquijoinPredicate);
-
-impl OptimizerRule for NotBesideEqualNulls {
-    fn name(&self) -> &str {
-        self.0.name()
-    }
-
-    fn apply_order(&self) -> Option<ApplyOrder> {
-        self.0.apply_order()
-    }
-
-    fn rewrite(&self, plan: LogicalPlan, config: &dyn OptimizerConfig) -> DataFusionResult<Transformed<LogicalPlan>> {
-        match &plan {
-            LogicalPlan::Join(join) if join.null_equality == NullEquality::NullEqualsNull => Ok(Transformed::no(plan)),
-            _ => self.0.rewrite(plan, config),
-        }
-    }
 }
 
 /// DataFusion's physical rules but the one that answers aggregates from statistics: it takes a constant over no rows to have
@@ -251,7 +199,7 @@ fn view_rules() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
         Arc::new(DecorrelatePredicateSubquery::new()),
         Arc::new(ScalarSubqueryToJoin::new()),
         Arc::new(DecorrelateLateralJoin::new()),
-        Arc::new(NotBesideEqualNulls(ExtractEquijoinPredicate::new())),
+        Arc::new(extract_equijoin_predicate()),
         Arc::new(EliminateDuplicatedExpr::new()),
         Arc::new(EliminateFilter::new()),
         Arc::new(OrderInnerJoins),
@@ -259,7 +207,7 @@ fn view_rules() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
         Arc::new(PropagateEmptyRelation::new()),
         Arc::new(EliminateOuterJoin::new()),
         Arc::new(PushDownLimit::new()),
-        Arc::new(NotBelowOneGroup(PushDownFilter::new())),
+        Arc::new(push_down_filter()),
         Arc::new(OptimizeProjections::new()),
     ]
 }

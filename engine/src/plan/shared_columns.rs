@@ -426,9 +426,6 @@ impl Own<'_> {
         if let Some(Distinct::On(keys)) = &mut select.distinct {
             keys.iter_mut().for_each(|key| self.put_into(key));
         }
-        for window in &mut select.named_window {
-            each_own_expression(window, &mut |expr| self.replace(expr));
-        }
     }
 
     /// A bare name in ORDER BY is the select list's, if that has it; what it is there is put in its place if it is a column.
