@@ -140,10 +140,10 @@ impl<'a> Queries<'a> {
     pub(super) fn query(&mut self, types: &[Type], outer: &[Column]) -> String {
         self.budget = self.budget.saturating_sub(1);
         let kind = match (self.is_direct(), self.depth) {
-            (false, _) => self.rng.random_range(0..26),
-            (true, 0) => {
-                self.one_of(&[0, 0, 0, 0, 0, 0, 3, 3, 3, 3, 8, 8, 8, 8, 11, 13, 13, 13, 13, 13, 14, 16, 16, 16, 17, 18, 18, 18, 18, 19, 19])
-            }
+            (false, _) => self.rng.random_range(0..28),
+            (true, 0) => self.one_of(&[
+                0, 0, 0, 0, 0, 3, 3, 3, 3, 8, 8, 8, 8, 11, 13, 13, 13, 13, 14, 16, 16, 16, 16, 16, 16, 17, 18, 18, 18, 18, 19, 19,
+            ]),
             (true, _) => 19,
         };
         match kind {
@@ -156,7 +156,7 @@ impl<'a> Queries<'a> {
                 self.uses(Construct::Distinct);
                 self.selected("DISTINCT ", types, outer)
             }
-            16 if self.may_nest() => self.recursion(types, outer),
+            16 | 26 | 27 if self.may_nest() => self.recursion(types, outer),
             17 if self.may_nest() => self.with(types),
             18 => self.several_rows(types, outer),
             _ => self.selected("", types, outer),

@@ -42,7 +42,7 @@ impl Queries<'_> {
         let named = |(place, kind): (usize, &Type)| Column { sql: format!("{alias}.c{place}"), kind: *kind };
         let mut own: Vec<Column> = types.iter().enumerate().map(named).collect();
         own.push(Column { sql: format!("{alias}.depth"), kind: Type::Number });
-        let from = match self.rng.random_range(0..6) {
+        let from = match self.rng.random_range(0..7) {
             0 => {
                 let by = own[self.rng.random_range(0..own.len())].sql.replace(&format!("{alias}."), "");
                 let order = all(&own).replace(&format!("{alias}."), "");
@@ -50,7 +50,7 @@ impl Queries<'_> {
                 format!("(SELECT * FROM (SELECT *, {number} FROM {name}) AS n WHERE place < 3) AS {alias}")
             }
             1 => format!("(SELECT * FROM {name} ORDER BY {} LIMIT 3) AS {alias}", all(&own).replace(&format!("{alias}."), "")),
-            2 if types.iter().all(|kind| has_greatest(*kind)) => {
+            2 | 3 if types.iter().all(|kind| has_greatest(*kind)) => {
                 // PostgreSQL has no aggregates of a round's rows.
                 self.uses_beyond_postgres(Construct::RecursionAggregate);
                 let most =
