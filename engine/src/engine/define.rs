@@ -180,7 +180,10 @@ impl Core {
             }
         }
         check_options(&create.options, &[])?;
-        let planned = self.plan_view(&create.query, &create.columns, text)?;
+        let planned = match create.materialized {
+            true => self.plan_view(&create.query, &create.columns, text)?,
+            false => self.plan_plain_view(&create.query, &create.columns, text)?,
+        };
         let mut ids = catalog.free_ids();
         let id = replaced.map_or_else(|| next(&mut ids), |existing| existing.id);
         let depends_on = self.dependencies(catalog, &create.query, &planned)?;
@@ -278,6 +281,13 @@ impl Core {
         let mut query = query.clone();
         names.inline(&mut query)?;
         Planner::new(&self.session, &names, now_us).with_text(text).view(&query, columns)
+    }
+
+    fn plan_plain_view(&self, query: &ast::Query, columns: &[String], text: &str) -> Result<PlannedQuery> {
+        let names = self.names();
+        let mut query = query.clone();
+        names.inline(&mut query)?;
+        Planner::new(&self.session, &names, self.clock.now_us()).with_text(text).plain_view(&query, columns)
     }
 
     /// What is kept current is computed in UTC: what would be another query in the session's zone would not be what is asked for.

@@ -239,7 +239,7 @@ fn index_name(index: usize) -> String {
     format!("state{index}")
 }
 
-/// `min` or `max` over floats as ours, over other types as DataFusion's.
+/// `min` or `max` over floats and arrays as ours, over other types as DataFusion's: to that, a null in an array is less than all.
 #[derive(Debug)]
 pub struct ExtremeAggregate {
     which: Extreme,
@@ -290,7 +290,10 @@ impl AggregateUDFImpl for ExtremeAggregate {
     }
 
     fn accumulator(&self, args: AccumulatorArgs) -> Result<Box<dyn Accumulator>> {
-        self.inner.accumulator(args)
+        match args.expr_fields[0].data_type() {
+            list @ DataType::List(_) => Ok(Box::new(ExactAccumulator::new(self.which.append_only(list)?))),
+            _ => self.inner.accumulator(args),
+        }
     }
 
     fn state_fields(&self, args: StateFieldsArgs) -> Result<Vec<FieldRef>> {
@@ -298,20 +301,24 @@ impl AggregateUDFImpl for ExtremeAggregate {
     }
 
     fn groups_accumulator_supported(&self, args: AccumulatorArgs) -> bool {
-        self.inner.groups_accumulator_supported(args)
+        matches!(args.expr_fields[0].data_type(), DataType::List(_)) || self.inner.groups_accumulator_supported(args)
     }
 
     fn create_groups_accumulator(&self, args: AccumulatorArgs) -> Result<Box<dyn GroupsAccumulator>> {
         let (which, argument) = (self.which, args.expr_fields[0].data_type().clone());
-        if !matches!(argument, DataType::Float32 | DataType::Float64) {
+        if !matches!(argument, DataType::Float32 | DataType::Float64 | DataType::List(_)) {
             return self.inner.create_groups_accumulator(args);
         }
-        let fresh = move || which.append_only(&argument).expect("floats have keys");
+        which.append_only(&argument)?;
+        let fresh = move || which.append_only(&argument).expect("the type was accepted just now");
         Ok(Box::new(ExactGroupsAccumulator::new(fresh)))
     }
 
     fn create_sliding_accumulator(&self, args: AccumulatorArgs) -> Result<Box<dyn Accumulator>> {
-        self.inner.create_sliding_accumulator(args)
+        match args.expr_fields[0].data_type() {
+            DataType::List(_) => self.accumulator(args),
+            _ => self.inner.create_sliding_accumulator(args),
+        }
     }
 
     fn reverse_expr(&self) -> ReversedUDAF {

@@ -23,6 +23,7 @@ pub mod scalar;
 pub mod session;
 pub mod settings;
 pub mod single_row;
+pub mod sliding;
 pub mod states;
 #[cfg(test)]
 mod tests;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, Decimal128Array, make_array};
 use arrow::buffer::{Buffer, NullBuffer};
-use arrow::compute::cast;
+use arrow::compute::{SortOptions, cast};
 use arrow::datatypes::{DataType, Decimal128Type, Int64Type};
 use arrow_row::{RowConverter, SortField};
 
@@ -130,14 +130,15 @@ impl OrderCodec for WideWords {
     }
 }
 
-/// Any other type as Arrow's row encoding.
+/// Any other type as Arrow's row encoding, with nulls in arrays behind all values.
 #[derive(Debug)]
 pub struct EncodedRows(RowConverter, DataType);
 
 impl EncodedRows {
     /// For any type that has a row encoding.
     pub fn new(data_type: &DataType) -> Result<Self> {
-        Ok(Self(RowConverter::new(vec![SortField::new(data_type.clone())])?, data_type.clone()))
+        let options = SortOptions { descending: false, nulls_first: false };
+        Ok(Self(RowConverter::new(vec![SortField::new_with_options(data_type.clone(), options)])?, data_type.clone()))
     }
 }
 

@@ -21,12 +21,15 @@ use datafusion::logical_expr::{
 use super::relation::external;
 use super::system::{SystemUdf, refused_in_view};
 use crate::Error;
+use crate::functions::sliding::over_any_frame;
 
 /// What a plan is made for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Purpose {
     /// To be kept current, or compared with one that is.
     View,
+    /// To be a plain view: whoever reads it plans it anew.
+    Named,
     /// To be read once.
     Read,
 }
@@ -162,7 +165,8 @@ fn extend_sort(plan: LogicalPlan) -> DataFusionResult<(LogicalPlan, bool)> {
     }
 }
 
-/// Gives windows whose result depends on the order of equal rows the whole row as last sort keys, under their old names.
+/// Gives windows whose result depends on the order of equal rows the whole row as last sort keys, and takes constants from their
+/// partitions' keys, under their old names.
 fn total_window(window: Window) -> DataFusionResult<LogicalPlan> {
     let columns = columns_of(&window.input);
     let mut names: Vec<Expr> = window.input.schema().columns().into_iter().map(Expr::Column).collect();
@@ -186,12 +190,28 @@ fn total_window(window: Window) -> DataFusionResult<LogicalPlan> {
 fn total_window_expression(expression: Expr, columns: &[Expr]) -> Expr {
     match expression {
         Expr::WindowFunction(mut function) => {
+            function.params.partition_by.retain(|key| !is_constant(key));
+            if let WindowFunctionDefinition::AggregateUDF(aggregate) = &mut function.fun
+                && !function.params.window_frame.is_ever_expanding()
+            {
+                *aggregate = over_any_frame(aggregate);
+            }
             if depends_on_ties(&function) {
                 extend(&mut function.params.order_by, columns.to_vec());
             }
             Expr::WindowFunction(function)
         }
         other => other,
+    }
+}
+
+/// Whether it parts nothing: DataFusion's windows in batch fail over some such keys.
+fn is_constant(key: &Expr) -> bool {
+    match key {
+        Expr::Literal(..) => true,
+        Expr::Alias(alias) => is_constant(&alias.expr),
+        Expr::Cast(cast) => is_constant(&cast.expr),
+        _ => false,
     }
 }
 
@@ -248,7 +268,7 @@ fn first_row_of_each(distinct: DistinctOn) -> DataFusionResult<LogicalPlan> {
     extend(&mut order_by, columns_of(&distinct.input));
     let params = WindowFunctionParams {
         args: vec![],
-        partition_by: distinct.on_expr.clone(),
+        partition_by: distinct.on_expr.iter().filter(|key| !is_constant(key)).cloned().collect(),
         window_frame: WindowFrame::new(Some(false)),
         order_by,
         filter: None,

@@ -10,7 +10,7 @@
 use std::any::TypeId;
 use std::cell::Cell;
 
-use datafusion::sql::sqlparser::ast::{Expr, Ident, TrimWhereField};
+use datafusion::sql::sqlparser::ast::{BinaryOperator, Expr, Ident, TrimWhereField};
 use datafusion::sql::sqlparser::dialect::{Dialect, PostgreSqlDialect, Precedence};
 use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::parser::{Parser, ParserError};
@@ -57,10 +57,21 @@ impl Dialect for ThalwegDialect {
     }
 
     /// `a IS NOT DISTINCT FROM b AND c`: sqlparser would take `b AND c` for the right side. `a IN ((SELECT 1), 2)`: it would take the
-    /// whole for a subquery.
+    /// whole for a subquery. `a = ANY ((SELECT 1) UNION …)` it would
+    /// take for an array; `a BETWEEN SYMMETRIC b AND c` and `a LIKE ANY (b)` it does not know, or not all of it.
     fn parse_infix(&self, parser: &mut Parser, expr: &Expr, precedence: u8) -> Option<Result<Expr, ParserError>> {
         if let Some(negated) = begins_with_parenthesis(parser) {
             return Some(parse_in(parser, expr, negated));
+        }
+        if let Some(negated) = word_after_not(parser, &[Keyword::BETWEEN], &[Keyword::SYMMETRIC]) {
+            return Some(parse_between_symmetric(parser, expr, negated));
+        }
+        if let Some(negated) = word_after_not(parser, &[Keyword::LIKE, Keyword::ILIKE], &[Keyword::ANY, Keyword::SOME, Keyword::ALL]) {
+            return Some(parse_like_list(parser, expr, negated));
+        }
+        if let Some(compare_op) = quantified_parenthesis(parser) {
+            parser.advance_token();
+            return Some(parse_quantified(parser, expr, compare_op));
         }
         let is_not = match (&parser.peek_nth_token_ref(0).token, &parser.peek_nth_token_ref(1).token, &parser.peek_nth_token_ref(2).token) {
             (Token::Word(is), Token::Word(not), Token::Word(distinct))
@@ -157,7 +168,84 @@ fn parse_trim_from(parser: &mut Parser) -> Option<Result<Expr, ParserError>> {
     }))
 }
 
-/// The rest of `expr IS [NOT] DISTINCT FROM …`; `precedence` is that of IS.
+/// Whether `[NOT]` and one of each of these words come, and with NOT.
+fn word_after_not(parser: &Parser, first: &[Keyword], second: &[Keyword]) -> Option<bool> {
+    let is_one_of = |at: usize, keywords: &[Keyword]| match &parser.peek_nth_token_ref(at).token {
+        Token::Word(word) => word.quote_style.is_none() && keywords.contains(&word.keyword),
+        _ => false,
+    };
+    let negated = is_one_of(0, &[Keyword::NOT]);
+    let at = usize::from(negated);
+    (is_one_of(at, first) && is_one_of(at + 1, second)).then_some(negated)
+}
+
+/// `a BETWEEN SYMMETRIC b AND c`: between the two, whichever is the greater.
+fn parse_between_symmetric(parser: &mut Parser, expr: &Expr, negated: bool) -> Result<Expr, ParserError> {
+    (0..2 + usize::from(negated)).for_each(|_| parser.advance_token());
+    let precedence = POSTGRES.prec_value(Precedence::Between);
+    let low = parser.parse_subexpr(precedence)?;
+    parser.expect_keyword_is(Keyword::AND)?;
+    let high = parser.parse_subexpr(precedence)?;
+    let between = |low: Expr, high: Expr| Expr::Between { expr: Box::new(expr.clone()), negated, low: Box::new(low), high: Box::new(high) };
+    let (left, right) = (Box::new(between(low.clone(), high.clone())), Box::new(between(high, low)));
+    let op = if negated { BinaryOperator::And } else { BinaryOperator::Or };
+    Ok(Expr::Nested(Box::new(Expr::BinaryOp { left, op, right })))
+}
+
+/// `a [NOT] LIKE ANY (b)` is `a ~~ ANY (b)`.
+fn parse_like_list(parser: &mut Parser, expr: &Expr, negated: bool) -> Result<Expr, ParserError> {
+    if negated {
+        parser.expect_keyword_is(Keyword::NOT)?;
+    }
+    let compare_op = match (parser.expect_one_of_keywords(&[Keyword::LIKE, Keyword::ILIKE])?, negated) {
+        (Keyword::LIKE, false) => BinaryOperator::PGLikeMatch,
+        (Keyword::LIKE, true) => BinaryOperator::PGNotLikeMatch,
+        (_, false) => BinaryOperator::PGILikeMatch,
+        (_, true) => BinaryOperator::PGNotILikeMatch,
+    };
+    parse_quantified(parser, expr, compare_op)
+}
+
+/// The operator of `op ANY ((`, which may begin a query in parentheses.
+fn quantified_parenthesis(parser: &Parser) -> Option<BinaryOperator> {
+    let compare_op = match parser.peek_nth_token_ref(0).token {
+        Token::Eq => BinaryOperator::Eq,
+        Token::Neq => BinaryOperator::NotEq,
+        Token::Lt => BinaryOperator::Lt,
+        Token::LtEq => BinaryOperator::LtEq,
+        Token::Gt => BinaryOperator::Gt,
+        Token::GtEq => BinaryOperator::GtEq,
+        _ => return None,
+    };
+    let is_quantifier = |token: &Token| matches!(token, Token::Word(word) if word.quote_style.is_none() && matches!(word.keyword, Keyword::ANY | Keyword::SOME | Keyword::ALL));
+    let is_open = |at: usize| parser.peek_nth_token_ref(at).token == Token::LParen;
+    (is_quantifier(&parser.peek_nth_token_ref(1).token) && is_open(2) && is_open(3)).then_some(compare_op)
+}
+
+/// `ANY (…)`, with SOME or ALL, behind an operator: a query or an array.
+fn parse_quantified(parser: &mut Parser, expr: &Expr, compare_op: BinaryOperator) -> Result<Expr, ParserError> {
+    let quantifier = parser.expect_one_of_keywords(&[Keyword::ANY, Keyword::SOME, Keyword::ALL])?;
+    parser.expect_token(&Token::LParen)?;
+    let subquery = parser.maybe_parse(|parser| {
+        let subquery = parser.parse_query()?;
+        parser.expect_token(&Token::RParen)?;
+        Ok(Expr::Subquery(subquery))
+    })?;
+    let right = Box::new(match subquery {
+        Some(subquery) => subquery,
+        None => {
+            let array = parser.parse_expr()?;
+            parser.expect_token(&Token::RParen)?;
+            array
+        }
+    });
+    let left = Box::new(expr.clone());
+    Ok(match quantifier {
+        Keyword::ALL => Expr::AllOp { left, compare_op, right },
+        quantifier => Expr::AnyOp { left, compare_op, right, is_some: quantifier == Keyword::SOME },
+    })
+}
+
 /// Whether `[NOT] IN ((` comes, and with NOT.
 fn begins_with_parenthesis(parser: &Parser) -> Option<bool> {
     let is = |at: usize, keyword: Keyword| matches!(&parser.peek_nth_token_ref(at).token, Token::Word(word) if word.keyword == keyword);
@@ -187,6 +275,7 @@ fn parse_in(parser: &mut Parser, expr: &Expr, negated: bool) -> Result<Expr, Par
     Ok(Expr::InList { expr, list, negated })
 }
 
+/// The rest of `expr IS [NOT] DISTINCT FROM …`; `precedence` is that of IS.
 fn parse_distinct_from(parser: &mut Parser, expr: &Expr, is_not: bool, precedence: u8) -> Result<Expr, ParserError> {
     parser.expect_keyword_is(Keyword::IS)?;
     if is_not {

@@ -129,10 +129,6 @@ fn not_implemented(message: &str) -> Error {
         let hint = "select what it gives as a column of a subquery in FROM, or join with it";
         return Error::unsupported("a subquery that refers to the query around it is not supported in this place", hint);
     }
-    if message.contains("can not be used as a sliding accumulator") {
-        let hint = "let the frame begin at UNBOUNDED PRECEDING; of booleans, min is bool_and and max is bool_or";
-        return Error::unsupported("this aggregate is not supported over a frame that rows leave", hint);
-    }
     Error::unsupported(lower_first(message), "rewrite the query without it")
 }
 

@@ -9,10 +9,9 @@ use datafusion::logical_expr::expr::{NullTreatment, WindowFunction, WindowFuncti
 use datafusion::logical_expr::logical_plan::Window;
 use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
 use datafusion::logical_expr::{Expr, WindowFrame, WindowFrameBound, WindowFrameUnits, WindowFunctionDefinition};
-use datafusion::physical_expr::window::{SlidingAggregateWindowExpr, WindowExpr};
+use datafusion::physical_expr::window::WindowExpr;
 use datafusion::physical_planner::create_window_expr;
 
-use super::failure::from_datafusion;
 use super::lower::{Lowering, unaliased};
 use super::lower_join::{WithColumns, with_columns};
 use super::{Node, Over, Plan, Reach, Running, SortColumn};
@@ -22,7 +21,7 @@ impl Lowering<'_> {
     pub(super) fn window(&self, window: &Window) -> Result<Option<Plan>> {
         let Some(keys) = common_keys(&window.window_expr) else { return Ok(None) };
         let windows = window.window_expr.iter().map(|expression| self.window_expression(expression, window));
-        let Some(windows) = windows.collect::<Result<Option<Vec<_>>>>()? else { return Ok(None) };
+        let Some(windows) = windows.collect::<Option<Vec<_>>>() else { return Ok(None) };
         let expressions = keys.partition_by.iter().chain(keys.order_by.iter().map(|sort| &sort.expr));
         let Some(expressions) = self.compile_all(expressions, window.input.schema()) else { return Ok(None) };
         let WithColumns { plan: input, columns } = with_columns(self.lower(&window.input)?, expressions);
@@ -41,15 +40,9 @@ impl Lowering<'_> {
         Ok(Some(Plan { node, schema: Arc::new(Schema::new(fields)), append_only: false }))
     }
 
-    /// Fails for an aggregate over a frame whose rows leave it, if that one cannot forget rows.
-    fn window_expression(&self, expression: &Expr, window: &Window) -> Result<Option<Arc<dyn WindowExpr>>> {
+    fn window_expression(&self, expression: &Expr, window: &Window) -> Option<Arc<dyn WindowExpr>> {
         let (schema, properties) = (window.input.schema(), self.state.execution_props());
-        let made = create_window_expr(unaliased(expression), schema, properties, &PhysicalPlanningContext::default());
-        let Ok(made) = made else { return Ok(None) };
-        if let Some(sliding) = made.as_any().downcast_ref::<SlidingAggregateWindowExpr>() {
-            sliding.get_aggregate_expr().create_sliding_accumulator().map_err(|error| from_datafusion(error, None))?;
-        }
-        Ok(Some(made))
+        create_window_expr(unaliased(expression), schema, properties, &PhysicalPlanningContext::default()).ok()
     }
 
     fn reach(&self, expression: &Expr, window: &Window) -> Reach {

@@ -14,11 +14,11 @@ use datafusion::common::{DFSchema, Result, ScalarValue};
 use datafusion::functions_nested::expr_fn::{array_append, array_concat, array_except, array_has_any, array_prepend};
 use datafusion::logical_expr::expr::ScalarFunction;
 use datafusion::logical_expr::planner::{ExprPlanner, PlannerResult, RawBinaryExpr};
-use datafusion::logical_expr::{Expr, ExprSchemable, ScalarUDF, cast, not};
+use datafusion::logical_expr::{Expr, ExprSchemable, ScalarUDF, cast, lit, not};
 use datafusion::sql::sqlparser::ast::BinaryOperator;
 
 use super::assignment::read_text;
-use crate::functions::scalar::{fields, intervals, numeric, patterns};
+use crate::functions::scalar::{arrays, fields, intervals, numeric, patterns};
 
 /// The planner of operators, with the functions they become.
 #[derive(Debug)]
@@ -29,7 +29,11 @@ pub struct PostgresOperators {
 impl PostgresOperators {
     /// Over the functions of [`crate::functions::scalar`].
     pub fn over_tables() -> Self {
-        let functions = crate::functions::scalar::all().into_iter().map(|function| function.into_udf());
+        let functions = crate::functions::scalar::all()
+            .into_iter()
+            .map(|function| function.into_udf())
+            .chain(arrays::of_items())
+            .chain([arrays::order()]);
         Self { functions: functions.map(|function| (function.name().to_string(), function)).collect() }
     }
 
@@ -62,10 +66,32 @@ impl PostgresOperators {
             BinaryOperator::PGRegexIMatch => Some(self.call(patterns::IMATCHES, vec![left.clone(), right.clone()])),
             BinaryOperator::PGRegexNotMatch => Some(not(self.call(patterns::MATCHES, vec![left.clone(), right.clone()]))),
             BinaryOperator::PGRegexNotIMatch => Some(not(self.call(patterns::IMATCHES, vec![left.clone(), right.clone()]))),
+            BinaryOperator::AtArrow if is_list(left_type) && is_list(right_type) => {
+                Some(self.call(arrays::CONTAINS, vec![left.clone(), right.clone()]))
+            }
+            BinaryOperator::ArrowAt if is_list(left_type) && is_list(right_type) => {
+                Some(self.call(arrays::CONTAINS, vec![right.clone(), left.clone()]))
+            }
+            BinaryOperator::Lt | BinaryOperator::LtEq | BinaryOperator::Gt | BinaryOperator::GtEq
+                if is_list(left_type) && left_type == right_type =>
+            {
+                let order = self.call(arrays::ORDER, vec![left.clone(), right.clone()]);
+                Some(compared_with_zero(order, op))
+            }
             BinaryOperator::PGOverlap if is_list(left_type) && is_list(right_type) => Some(overlap(left, left_type, right)?),
             BinaryOperator::StringConcat => concatenated(left, left_type, right, right_type),
             _ => None,
         })
+    }
+}
+
+fn compared_with_zero(order: Expr, op: &BinaryOperator) -> Expr {
+    let zero = lit(0_i32);
+    match op {
+        BinaryOperator::Lt => order.lt(zero),
+        BinaryOperator::LtEq => order.lt_eq(zero),
+        BinaryOperator::Gt => order.gt(zero),
+        _ => order.gt_eq(zero),
     }
 }
 

@@ -19,6 +19,7 @@ use super::names;
 use super::normalise::{call, is_named, plain_arguments, take};
 use super::parse::parse_query;
 use super::parse::types::data_type;
+use crate::functions::scalar::like_lists;
 
 /// The schemas whose functions are called with their name.
 const SYSTEM_SCHEMAS: [&str; 2] = ["pg_catalog", "information_schema"];
@@ -72,6 +73,7 @@ pub(super) fn rewrite_expr(expr: &mut Expr) {
             if let Some(text) = literal {
                 **right = read_as(&text, &SqlType::Array(Box::new(SqlType::Text)));
             }
+            like_list(expr);
             any_as_not_all(expr);
         }
         _ => {}
@@ -84,6 +86,33 @@ fn is_array_agg(expr: &Expr) -> bool {
         Expr::Function(function) => is_named(function, "array_agg"),
         _ => false,
     }
+}
+
+/// `x LIKE ANY (array)` is a call; the same of ALL, ILIKE and NOT.
+fn like_list(expr: &mut Expr) {
+    let (is_any, compare_op, right) = match expr {
+        Expr::AnyOp { compare_op, right, .. } => (true, compare_op, right),
+        Expr::AllOp { compare_op, right, .. } => (false, compare_op, right),
+        _ => return,
+    };
+    if matches!(right.as_ref(), Expr::Subquery(_)) {
+        return;
+    }
+    // Unlike one of them: not like all.
+    let (name, is_negated) = match (&*compare_op, is_any) {
+        (BinaryOperator::PGLikeMatch, true) => (like_lists::LIKE_ANY, false),
+        (BinaryOperator::PGLikeMatch, false) => (like_lists::LIKE_ALL, false),
+        (BinaryOperator::PGILikeMatch, true) => (like_lists::ILIKE_ANY, false),
+        (BinaryOperator::PGILikeMatch, false) => (like_lists::ILIKE_ALL, false),
+        (BinaryOperator::PGNotLikeMatch, true) => (like_lists::LIKE_ALL, true),
+        (BinaryOperator::PGNotLikeMatch, false) => (like_lists::LIKE_ANY, true),
+        (BinaryOperator::PGNotILikeMatch, true) => (like_lists::ILIKE_ALL, true),
+        (BinaryOperator::PGNotILikeMatch, false) => (like_lists::ILIKE_ANY, true),
+        _ => return,
+    };
+    let (Expr::AnyOp { left, right, .. } | Expr::AllOp { left, right, .. }) = take(expr) else { return };
+    let of_list = call(name, [*left, *right]);
+    *expr = if is_negated { Expr::UnaryOp { op: UnaryOperator::Not, expr: Box::new(of_list) } } else { of_list };
 }
 
 /// `x < ANY (array)` is `NOT x >= ALL (array)`, nulls included: the planner forgets them in ANY. `x = ANY (ARRAY[…])` is `x IN (…)`.

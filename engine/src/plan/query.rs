@@ -94,6 +94,13 @@ impl<'a> Planner<'a> {
         Ok(planned)
     }
 
+    /// The query of a plain view, whose functions may be volatile; else as [`Self::view`].
+    pub fn plain_view(&self, query: &ast::Query, columns: &[String]) -> Result<PlannedQuery> {
+        let planned = self.plan(query, columns, Purpose::Named)?;
+        distinct_names(planned.schema())?;
+        Ok(planned)
+    }
+
     /// Whether a view's query is another one in UTC, where views are computed, than in the session that asks.
     pub fn depends_on_zone(&self, query: &ast::Query) -> Result<bool> {
         let Some(zone) = self.zone.as_deref().filter(|zone| !is_utc(zone)) else { return Ok(false) };
@@ -140,7 +147,7 @@ impl<'a> Planner<'a> {
         }
         let maintained = match purpose {
             Purpose::View => with_conditions(&plan, &state).map_err(|error| self.failure(error))?,
-            Purpose::Read => None,
+            Purpose::Named | Purpose::Read => None,
         };
         let schema = shown(&super::nullable(&Arc::new(plan.schema().as_arrow().clone())));
         Ok(PlannedQuery { plan, maintained, schema, state, session: self.session.clone(), text: self.text.clone() })

@@ -233,7 +233,7 @@ impl ContextProvider for Names<'_> {
         match self.relations.resolve(name.schema(), name.table()) {
             Some(Relation::Stored { id, schema, append_only }) => Ok(Arc::new(RelationSource { id, append_only, schema })),
             Some(Relation::View { .. }) => self.view(&name),
-            Some(Relation::Rows(_)) if self.purpose == Purpose::View => {
+            Some(Relation::Rows(_)) if self.purpose != Purpose::Read => {
                 Err(external(refused_in_view(&format!("system relation \"{}\"", name.table()))))
             }
             Some(Relation::Rows(provider)) => Ok(provider_as_source(provider)),

@@ -1,7 +1,7 @@
 //! What DataFusion's planner reads otherwise in a SELECT, as what it reads as Postgres does. A part of the pass of [`super::normalise`].
 //!
 //! - A window's name is what it stands for, and one that names another has what that one has.
-//! - DISTINCT ON takes places in the select list, and stands in the order of ORDER BY.
+//! - DISTINCT ON and grouping sets take places in the select list; DISTINCT ON stands in the order of ORDER BY.
 //! - An expression in ORDER BY that is in the select list is that column.
 //! - Two calls that differ in a cast of an argument are two.
 //! - What is lateral in a later item of FROM sees the items before it.
@@ -43,6 +43,7 @@ pub(super) fn rewrite_query(query: &mut Query) -> Result<(), Refusal> {
 /// Rewrites any SELECT, which may be a branch of a set operation.
 pub(super) fn rewrite_select(select: &mut Select) -> Result<(), Refusal> {
     one_group(select);
+    places_in_sets(select);
     join_lateral_items(select);
     write_windows_out(select, &mut [])?;
     tell_casts_apart(select, &mut []);
@@ -173,6 +174,20 @@ fn one_group(select: &mut Select) {
     groups.retain(|group| !matches!(group, Expr::Tuple(parts) if parts.is_empty()));
     if groups.is_empty() && (n_groups > 0 || select.having.is_some()) {
         groups.push(Expr::GroupingSets(vec![vec![]]));
+    }
+}
+
+/// `GROUP BY ROLLUP (1, 2)` names columns of the select list.
+fn places_in_sets(select: &mut Select) {
+    let Select { projection, group_by: GroupByExpr::Expressions(groups, _), .. } = select else { return };
+    for group in groups {
+        if let Expr::Rollup(sets) | Expr::Cube(sets) | Expr::GroupingSets(sets) = group {
+            for key in sets.iter_mut().flatten() {
+                if let Some(column) = place(key).and_then(|place| column_at(place, projection)) {
+                    *key = column.clone();
+                }
+            }
+        }
     }
 }
 

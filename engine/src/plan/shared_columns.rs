@@ -8,8 +8,8 @@
 //! ```
 //!
 //! and `*` becomes `coalesce(a.k, b.k) AS k, a.v, b.w`. That needs the columns of relations, so it is done when a statement is
-//! planned ([`Columns`] says them). For the same reason names in expressions of ORDER BY, which are those of columns in FROM whatever the
-//! select list calls so, are qualified here. Where they are not known, of a function in FROM, `*` keeps it whole, and NATURAL JOIN is refused.
+//! planned ([`Columns`] says them). For the same reason names in HAVING and in expressions of ORDER BY, which are those of columns in FROM
+//! whatever the select list calls so, are qualified here. Where they are not known, of a function in FROM, `*` keeps it whole, and NATURAL JOIN is refused.
 
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
@@ -37,19 +37,20 @@ pub(super) trait Columns {
 /// The query without USING and NATURAL.
 pub(super) fn written_out(mut query: Query, columns: &dyn Columns) -> DataFusionResult<Query> {
     if needs_columns(&query) {
-        Writer { columns, queries: Vec::new(), outer: Vec::new() }.query(&mut query).map_err(external)?;
+        Writer { columns, queries: Vec::new(), outer: Vec::new(), beside: 0 }.query(&mut query).map_err(external)?;
     }
     Ok(query)
 }
 
-/// Whether a join anywhere in it has USING or NATURAL, or a parenthesised one a name, or columns get names, or an expression in ORDER BY
-/// has a name that the select list gives to something else.
+/// Whether a join anywhere in it has USING or NATURAL, or a parenthesised one a name, or columns get names, or HAVING or an
+/// expression in ORDER BY has a name that the select list gives to something else.
 fn needs_columns(query: &Query) -> bool {
     struct Found(bool);
     impl Visitor for Found {
         type Break = ();
         fn pre_visit_select(&mut self, select: &Select) -> ControlFlow<()> {
             self.0 |= select.from.iter().any(any_shared) || select.from.iter().any(has_declared);
+            self.0 |= select.having.as_ref().is_some_and(|having| has_hidden(having, &select.projection));
             if self.0 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         }
         fn pre_visit_query(&mut self, query: &Query) -> ControlFlow<()> {
@@ -78,15 +79,14 @@ fn has_hidden_sort(query: &Query) -> bool {
     else {
         return false;
     };
-    sorts.iter().any(|sort| {
-        let mut is_hidden = false;
-        if !matches!(sort.expr, Expr::Identifier(_)) {
-            each_own_expression(&mut sort.expr.clone(), &mut |expr| {
-                is_hidden |= matches!(expr, Expr::Identifier(name) if hides(&select.projection, name));
-            });
-        }
-        is_hidden
-    })
+    sorts.iter().any(|sort| !matches!(sort.expr, Expr::Identifier(_)) && has_hidden(&sort.expr, &select.projection))
+}
+
+/// Whether a name in it is one that the select list gives to something else.
+fn has_hidden(expr: &Expr, items: &[SelectItem]) -> bool {
+    let mut is_hidden = false;
+    each_own_expression(&mut expr.clone(), &mut |expr| is_hidden |= matches!(expr, Expr::Identifier(name) if hides(items, name)));
+    is_hidden
 }
 
 fn any_shared(from: &TableWithJoins) -> bool {
@@ -125,6 +125,8 @@ struct Writer<'a> {
     queries: Vec<(String, Option<Names>)>,
     /// The shared columns of the queries around, the nearest last.
     outer: Vec<(String, Expr)>,
+    /// From where on they are those of the FROM at hand, which only what is lateral sees.
+    beside: usize,
 }
 
 impl Writer<'_> {
@@ -190,14 +192,19 @@ impl Writer<'_> {
         let n_outer = self.outer.len();
         let mut has = Has::default();
         let is_shared = select.from.iter().any(any_shared);
+        let beside = std::mem::replace(&mut self.beside, n_outer);
         for from in &mut select.from {
             let more = self.joins(from)?;
             has = has.and(more);
             self.outer.extend(has.shared());
         }
+        self.beside = beside;
         let own = Own { shared: has.shared(), around: self.outer[..n_outer].to_vec(), has: &has };
         own.put_into_all(select, is_shared);
         own.put_into_sorts(select, sorts);
+        if let Some(having) = &mut select.having {
+            each_own_expression(having, &mut |expr| own.qualify(expr, &select.projection));
+        }
         self.outer.truncate(n_outer);
         // Nearer names hide those further out.
         self.outer.retain(|(name, _)| !has.may_have(name));
@@ -305,11 +312,9 @@ impl Writer<'_> {
                 columns
             }
             TableFactor::Derived { subquery, alias, lateral, .. } => {
-                let hidden = if *lateral { Vec::new() } else { std::mem::take(&mut self.outer) };
+                let hidden = if *lateral { Vec::new() } else { self.outer.split_off(self.beside) };
                 let columns = self.query(subquery);
-                if !*lateral {
-                    self.outer = hidden;
-                }
+                self.outer.extend(hidden);
                 renamed_by(alias.as_mut(), columns?)
             }
             TableFactor::Table { name, args: None, alias, .. } => renamed_by(alias.as_mut(), self.columns_of(name)),
@@ -445,7 +450,7 @@ impl Own<'_> {
         }
     }
 
-    /// In an expression of ORDER BY a name is that of a column in FROM, where the planner would take one of the select list.
+    /// In HAVING and an expression of ORDER BY a name is that of a column in FROM, where the planner would take one of the select list.
     fn qualify(&self, expr: &mut Expr, items: &[SelectItem]) {
         let Expr::Identifier(name) = &*expr else { return };
         let wanted = fold(name);

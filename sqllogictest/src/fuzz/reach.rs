@@ -147,6 +147,7 @@ constructs! {
     OverPartition "over/whole-partition" ["Over"];
     OverFloat "over/sum-float" ["Over"];
     OverFiltered "over/filter" ["Over"];
+    OverCollected "over/lists-texts-truths" ["Over"];
     FrameBefore "over/rows-before" ["Over"];
     FrameAfter "over/rows-after" ["Over"];
     FrameAround "over/rows-around" ["Over"];

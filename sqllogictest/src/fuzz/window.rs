@@ -57,6 +57,7 @@ impl Queries<'_> {
                 format!("{}() OVER ({})", self.one_of(&["percent_rank", "cume_dist"]), over.peers)
             }
             Type::Number | Type::Float | Type::Numeric if self.one_in(2) => self.running(kind, own, &over),
+            Type::Truth | Type::List | Type::Text if self.one_in(3) => self.collected(kind, own, &over),
             Type::Truth | Type::List => self.neighbour(kind, own, &over),
             _ if self.one_in(4) => self.running_extreme(kind, own, &over),
             _ => self.neighbour(kind, own, &over),
@@ -155,6 +156,17 @@ impl Queries<'_> {
                 format!("{function}({value}) OVER ({})", over.peers)
             }
         }
+    }
+
+    /// An aggregate that cannot take a row back.
+    fn collected(&mut self, kind: Type, own: &[Column], over: &Over) -> String {
+        self.uses(Construct::OverCollected);
+        let call = match kind {
+            Type::Truth => format!("{}({})", self.one_of(&["bool_and", "bool_or"]), self.operand(kind, own)),
+            Type::List => format!("array_agg({})", self.operand(Type::Number, own)),
+            _ => format!("string_agg({}, '/')", self.operand(kind, own)),
+        };
+        format!("{call} OVER ({}{})", over.total, self.frame())
     }
 
     /// A frame of rows, or none.

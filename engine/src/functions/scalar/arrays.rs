@@ -1,11 +1,14 @@
-//! `array_length(a, n)`, `array_ndims(a)`, `array_dims(a)`: an array without elements has no dimensions; and `cardinality(a)`.
+//! `array_length(a, n)`, `array_ndims(a)`, `array_dims(a)`: an array without elements has no dimensions; and `cardinality(a)`. What
+//! changes or looks for items of arrays: [`of_items`].
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, Int32Array, StringArray};
-use arrow::compute::cast;
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Int32Array, ListArray, StringArray, make_comparator};
+use arrow::buffer::OffsetBuffer;
+use arrow::compute::{SortOptions, cast, concat, filter, is_not_null};
 use arrow::datatypes::{DataType, FieldRef, Int32Type};
-use datafusion::common::{Result, exec_err};
+use datafusion::common::{Result, exec_err, internal_err};
+use datafusion::functions_nested::array_has::array_has_all_udf;
 use datafusion::functions_nested::remove::array_remove_all_udf;
 use datafusion::functions_nested::replace::array_replace_all_udf;
 use datafusion::logical_expr::{
@@ -96,20 +99,37 @@ impl ScalarUDFImpl for Dimensions {
     }
 }
 
-/// DataFusion's functions that change each occurrence, under the names that they have in Postgres.
-pub fn each_occurrence() -> Vec<Arc<ScalarUDF>> {
-    [("array_remove", array_remove_all_udf()), ("array_replace", array_replace_all_udf())]
-        .map(|(name, inner)| Arc::new(ScalarUDF::new_from_impl(Renamed { name, inner })))
-        .to_vec()
+/// DataFusion's functions on the items of arrays, with the names, and what becomes of nulls, that they have in Postgres.
+pub fn of_items() -> Vec<Arc<ScalarUDF>> {
+    [
+        ("array_remove", array_remove_all_udf(), Nulls::Removed),
+        ("array_replace", array_replace_all_udf(), Nulls::Kept),
+        (CONTAINS, array_has_all_udf(), Nulls::NotContained),
+    ]
+    .map(|(name, inner, nulls)| Arc::new(ScalarUDF::new_from_impl(OfItems { name, inner, nulls })))
+    .to_vec()
+}
+
+/// `a @> b`.
+pub const CONTAINS: &str = "array_contains_array";
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Nulls {
+    Kept,
+    /// Taking out null takes out all nulls.
+    Removed,
+    /// No array contains one with a null.
+    NotContained,
 }
 
 #[derive(Debug, PartialEq, Eq, Hash)]
-struct Renamed {
+struct OfItems {
     name: &'static str,
     inner: Arc<ScalarUDF>,
+    nulls: Nulls,
 }
 
-impl ScalarUDFImpl for Renamed {
+impl ScalarUDFImpl for OfItems {
     fn name(&self) -> &str {
         self.name
     }
@@ -131,8 +151,85 @@ impl ScalarUDFImpl for Renamed {
     }
 
     fn invoke_with_args(&self, arguments: ScalarFunctionArgs) -> Result<ColumnarValue> {
-        self.inner.invoke_with_args(arguments)
+        let n_rows = arguments.number_rows;
+        let columns = match self.nulls {
+            Nulls::Kept => Vec::new(),
+            Nulls::Removed | Nulls::NotContained => ColumnarValue::values_to_arrays(&arguments.args)?,
+        };
+        let answer = self.inner.invoke_with_args(arguments)?;
+        let [first, second] = columns.as_slice() else { return Ok(answer) };
+        // A constant of one row stands for all.
+        let at = |array: &ArrayRef, row: usize| if array.len() == 1 { 0 } else { row };
+        Ok(match (self.nulls, first.as_list_opt::<i32>(), second.as_list_opt::<i32>()) {
+            (Nulls::Removed, Some(lists), _) if second.logical_null_count() > 0 => {
+                let (answer, nulls) = (answer.into_array(n_rows)?, second.logical_nulls());
+                let rows = (0..n_rows).map(|row| match nulls.as_ref().is_some_and(|nulls| nulls.is_null(at(second, row))) {
+                    true => without_nulls(lists, at(first, row)),
+                    false => Ok(answer.slice(row, 1)),
+                });
+                let rows = rows.collect::<Result<Vec<_>>>()?;
+                ColumnarValue::Array(concat(&rows.iter().map(AsRef::as_ref).collect::<Vec<_>>())?)
+            }
+            (Nulls::NotContained, _, Some(items)) if items.values().logical_null_count() > 0 => {
+                let answer = answer.into_array(n_rows)?;
+                let has_null = |row: usize| items.is_valid(row) && items.value(row).logical_null_count() > 0;
+                let masked =
+                    answer.as_boolean().iter().enumerate().map(|(row, contains)| contains.map(|it| it && !has_null(at(second, row))));
+                ColumnarValue::Array(Arc::new(masked.collect::<BooleanArray>()))
+            }
+            _ => answer,
+        })
     }
+}
+
+/// `array_order(a, b)`: below zero where `a` comes before `b`, with nulls in them behind all values.
+pub const ORDER: &str = "array_order";
+
+/// The function [`ORDER`].
+pub fn order() -> Arc<ScalarUDF> {
+    Arc::new(ScalarUDF::new_from_impl(Order { signature: Signature::any(2, Volatility::Immutable) }))
+}
+
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct Order {
+    signature: Signature,
+}
+
+impl ScalarUDFImpl for Order {
+    fn name(&self) -> &str {
+        ORDER
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn return_type(&self, arguments: &[DataType]) -> Result<DataType> {
+        match arguments {
+            [left, right] if left == right => Ok(DataType::Int32),
+            _ => exec_err!("{ORDER} takes arrays of one type"),
+        }
+    }
+
+    fn invoke_with_args(&self, arguments: ScalarFunctionArgs) -> Result<ColumnarValue> {
+        let n_rows = arguments.number_rows;
+        let (left, right) = (arguments.args[0].to_array(n_rows)?, arguments.args[1].to_array(n_rows)?);
+        let order = make_comparator(&left, &right, SortOptions { descending: false, nulls_first: false })?;
+        let ordered = (0..n_rows).map(|row| (left.is_valid(row) && right.is_valid(row)).then(|| order(row, row) as i32));
+        Ok(ColumnarValue::Array(Arc::new(ordered.collect::<Int32Array>())))
+    }
+}
+
+/// The array of a row without its nulls, in an array of its own.
+fn without_nulls(lists: &ListArray, row: usize) -> Result<ArrayRef> {
+    let list = lists.slice(row, 1);
+    if list.is_null(0) {
+        return Ok(Arc::new(list));
+    }
+    let items = list.value(0);
+    let kept = filter(&items, &is_not_null(&items)?)?;
+    let DataType::List(item) = list.data_type() else { return internal_err!("an array's type is {}", list.data_type()) };
+    Ok(Arc::new(ListArray::try_new(Arc::clone(item), OffsetBuffer::from_lengths([kept.len()]), kept, None)?))
 }
 
 /// The lengths of a row's array, the outermost first; none for null and for one without elements.

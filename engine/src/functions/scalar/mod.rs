@@ -8,7 +8,7 @@
 use datafusion::common::Result;
 use datafusion::execution::FunctionRegistry;
 
-mod arrays;
+pub mod arrays;
 mod calendar;
 pub mod casts;
 mod datetime;
@@ -16,6 +16,7 @@ pub mod fields;
 pub mod in_zone;
 pub mod intervals;
 mod json;
+pub mod like_lists;
 mod math;
 pub mod numeric;
 mod ordered_lists;
@@ -55,8 +56,9 @@ pub fn register(registry: &mut dyn FunctionRegistry) -> Result<()> {
         .into_iter()
         .chain(ordered_lists::functions())
         .chain(arrays::functions())
-        .chain(arrays::each_occurrence())
-        .chain([polymorphic::pg_typeof()])
+        .chain(arrays::of_items())
+        .chain(like_lists::functions())
+        .chain([polymorphic::pg_typeof(), arrays::order()])
     {
         registry.register_udf(function)?;
     }

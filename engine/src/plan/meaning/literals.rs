@@ -53,7 +53,31 @@ pub(super) fn mark_in_query(query: &mut Query) {
         None => {}
     }
     if let ast::SetExpr::Values(values) = query.body.as_mut() {
+        for place in 0..values.rows.first().map_or(0, |row| row.content.len()) {
+            one_kind_of_float(values.rows.iter_mut().filter_map(|row| row.content.get_mut(place)).collect());
+        }
         values.rows.iter_mut().flat_map(|row| &mut row.content).for_each(plain_cell);
+    }
+}
+
+/// A column of VALUES in which one cell is a double is one of doubles: the planner would make it one of numerics.
+fn one_kind_of_float(cells: Vec<&mut Expr>) {
+    let Some(widest) = cells.iter().filter_map(|cell| float_type(cell)).max_by_key(|found| *found == SqlType::Double) else { return };
+    for cell in cells {
+        if float_type(cell).as_ref() != Some(&widest) {
+            *cell = cast(take(cell), &widest);
+        }
+    }
+}
+
+/// The kind of float that an expression is by a cast in it.
+fn float_type(expr: &Expr) -> Option<SqlType> {
+    match expr {
+        Expr::Cast { data_type: declared, .. } | Expr::TypedString(TypedString { data_type: declared, .. }) => {
+            sql_type(declared).ok().filter(|found| matches!(found, SqlType::Real | SqlType::Double))
+        }
+        Expr::Nested(inner) | Expr::UnaryOp { op: UnaryOperator::Minus | UnaryOperator::Plus, expr: inner } => float_type(inner),
+        _ => None,
     }
 }
 

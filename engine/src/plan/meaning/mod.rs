@@ -105,7 +105,10 @@ fn rewrite_expr(expr: &mut Expr) {
             let Expr::BinaryOp { left, right, .. } = take(expr) else { unreachable!("matched above") };
             *expr = call("power", [*left, *right]);
         }
-        Expr::BinaryOp { .. } | Expr::InList { .. } => rows::compare(expr),
+        Expr::BinaryOp { .. } | Expr::InList { .. } => {
+            rows::compare(expr);
+            row_in::compare_with_row(expr);
+        }
         Expr::InSubquery { .. } => row_in::rewrite(expr),
         Expr::UnaryOp { .. } => calls::rewrite_unary(expr),
         Expr::AtTimeZone { .. } | Expr::SimilarTo { .. } | Expr::Like { .. } | Expr::ILike { .. } => calls::rewrite_operator(expr),

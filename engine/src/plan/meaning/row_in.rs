@@ -5,11 +5,15 @@
 //! SELECT … WHERE EXISTS (SELECT 1 FROM (query) AS r (x, y) WHERE a = x AND b = y)
 //! ```
 //!
-//! and where null is told from false, a second EXISTS looks for a row that is neither equal nor different.
+//! and where null is told from false, a second EXISTS looks for a row that is neither equal nor different. `(a, b) = (query)` becomes
+//!
+//! ```sql
+//! (SELECT a = x AND b = y FROM (query) AS r (x, y))
+//! ```
 
 use datafusion::sql::sqlparser::ast::{
-    BinaryOperator, CaseWhen, Expr, Ident, JoinConstraint, JoinOperator, Query, Select, SetExpr, TableAlias, TableAliasColumnDef,
-    TableFactor, TableWithJoins, Value, helpers::attached_token::AttachedToken,
+    BinaryOperator, CaseWhen, Expr, Ident, JoinConstraint, JoinOperator, Query, Select, SelectItem, SetExpr, TableAlias,
+    TableAliasColumnDef, TableFactor, TableWithJoins, Value, helpers::attached_token::AttachedToken,
 };
 
 use super::rows::{columns, compared};
@@ -62,18 +66,38 @@ pub(super) fn rewrite(expr: &mut Expr) {
     };
 }
 
+/// `(a, b) < (query)`, with any operator that compares rows.
+pub(super) fn compare_with_row(expr: &mut Expr) {
+    let Expr::BinaryOp { left: row, op, right } = expr else { return };
+    let (Some(row), Expr::Subquery(subquery)) = (columns(row), right.as_ref()) else { return };
+    let query = over_rows(row.len(), subquery, |select, their| {
+        select.projection = vec![SelectItem::UnnamedExpr(compared(&row, op, their)?)];
+        Some(())
+    });
+    if let Some(query) = query {
+        *expr = Expr::Subquery(query);
+    }
+}
+
 /// Whether the query has a row for which `condition`, over its equality with `row`, is true.
 fn exists(row: &[Expr], subquery: &Query, condition: impl FnOnce(Expr) -> Expr) -> Expr {
-    let names: Vec<Ident> = (1..=row.len()).map(|at| Ident::with_quote('"', format!("{ROWS} {at}"))).collect();
+    let query = over_rows(row.len(), subquery, |select, their| {
+        select.selection = Some(condition(compared(row, &BinaryOperator::Eq, their)?));
+        Some(())
+    });
+    Expr::Exists { subquery: query.expect("a row has a column"), negated: false }
+}
+
+/// A query over the rows of another of so many columns; `make` is given its SELECT and the names of these columns.
+fn over_rows(n_columns: usize, rows: &Query, make: impl FnOnce(&mut Select, &[Expr]) -> Option<()>) -> Option<Box<Query>> {
+    let names: Vec<Ident> = (1..=n_columns).map(|at| Ident::with_quote('"', format!("{ROWS} {at}"))).collect();
     let their: Vec<Expr> = names.iter().cloned().map(Expr::Identifier).collect();
-    let equal = compared(row, &BinaryOperator::Eq, &their).expect("a row has a column");
     let columns = names.into_iter().map(|name| TableAliasColumnDef { name, data_type: None }).collect();
     let alias = TableAlias { explicit: true, name: Ident::with_quote('"', ROWS), columns, at: None };
-    let relation = TableFactor::Derived { lateral: false, subquery: Box::new(subquery.clone()), alias: Some(alias), sample: None };
+    let relation = TableFactor::Derived { lateral: false, subquery: Box::new(rows.clone()), alias: Some(alias), sample: None };
     let mut query = parse_query("SELECT 1").expect("our own text is a query");
-    if let SetExpr::Select(select) = query.body.as_mut() {
-        select.from = vec![TableWithJoins { relation, joins: vec![] }];
-        select.selection = Some(condition(equal));
-    }
-    Expr::Exists { subquery: query, negated: false }
+    let SetExpr::Select(select) = query.body.as_mut() else { return None };
+    select.from = vec![TableWithJoins { relation, joins: vec![] }];
+    make(select, &their)?;
+    Some(query)
 }
