@@ -207,12 +207,17 @@ fn total_window_expression(expression: Expr, columns: &[Expr]) -> Expr {
 
 /// Whether it parts nothing: DataFusion's windows in batch fail over some such keys.
 fn is_constant(key: &Expr) -> bool {
-    match key {
-        Expr::Literal(..) => true,
-        Expr::Alias(alias) => is_constant(&alias.expr),
-        Expr::Cast(cast) => is_constant(&cast.expr),
+    let mut is_constant = true;
+    let of_values = |part: &Expr| match part {
+        Expr::ScalarFunction(call) => call.func.signature().volatility == Volatility::Immutable,
+        Expr::Literal(..) | Expr::Alias(_) | Expr::Cast(_) | Expr::BinaryExpr(_) | Expr::Negative(_) | Expr::Not(_) | Expr::Case(_) => true,
         _ => false,
-    }
+    };
+    let visited = key.apply(|part| {
+        is_constant &= of_values(part);
+        Ok(if is_constant { TreeNodeRecursion::Continue } else { TreeNodeRecursion::Stop })
+    });
+    is_constant && visited.is_ok()
 }
 
 fn depends_on_ties(function: &WindowFunction) -> bool {

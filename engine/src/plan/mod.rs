@@ -38,6 +38,7 @@ pub mod operators;
 mod orders;
 mod outer_constants;
 mod outer_types;
+mod output_names;
 pub mod parameters;
 pub mod parse;
 mod pg_syntax;

@@ -31,6 +31,13 @@ pub(super) fn rewrite_query(query: &mut Query) -> Result<(), Refusal> {
     };
     write_windows_out(select, &mut sorts)?;
     tell_casts_apart(select, &mut sorts);
+    if matches!(select.distinct, Some(Distinct::On(_))) {
+        for sort in &mut sorts {
+            if let Some(place) = place_of_name(sort, &select.projection) {
+                **sort = Expr::value(Value::Number((place + 1).to_string(), false));
+            }
+        }
+    }
     order_distinct(select, &sorts.iter().map(|sort| &**sort).collect::<Vec<_>>());
     for sort in sorts {
         if let Some(place) = place_of(sort, &select.projection) {
@@ -259,11 +266,19 @@ fn base_of<'a>(name: &Ident, windows: &'a [NamedWindowDefinition]) -> Result<&'a
     }
 }
 
-/// `DISTINCT ON (b, 1) a, b ORDER BY a, b` is `DISTINCT ON (a, b) …`.
+/// The place of an output that has the name.
+fn place_of_name(expr: &Expr, items: &[SelectItem]) -> Option<usize> {
+    let Expr::Identifier(name) = expr else { return None };
+    let place = items.iter().position(|item| matches!(item, SelectItem::ExprWithAlias { alias, .. } if fold(alias) == fold(name)))?;
+    column_at(place, items).map(|_| place)
+}
+
+/// `DISTINCT ON (b, 1) a, b ORDER BY a, b` is `DISTINCT ON (a, b) …`; a name of an output is that output.
 fn order_distinct(select: &mut Select, sorts: &[&Expr]) {
     let Some(Distinct::On(keys)) = &mut select.distinct else { return };
     for key in keys.iter_mut() {
-        if let Some(Some(column)) = place(key).map(|place| column_at(place, &select.projection)) {
+        let place = place(key).or_else(|| place_of_name(key, &select.projection));
+        if let Some(Some(column)) = place.map(|place| column_at(place, &select.projection)) {
             *key = column.clone();
         }
     }

@@ -24,6 +24,7 @@ use datafusion::sql::sqlparser::ast::{
 use super::from_columns::{Has, Item, is_of, natural};
 use super::names::{fold, quoted};
 use super::normalise::{call, each_own_expression};
+use super::output_names::{apart_from_sorts, has_hidden, hides, under_names};
 use super::parse::parse_query;
 use super::relation::external;
 use crate::Error;
@@ -37,31 +38,34 @@ pub(super) trait Columns {
 /// The query without USING and NATURAL.
 pub(super) fn written_out(mut query: Query, columns: &dyn Columns) -> DataFusionResult<Query> {
     if needs_columns(&query) {
-        Writer { columns, queries: Vec::new(), outer: Vec::new(), beside: 0 }.query(&mut query).map_err(external)?;
+        Writer { columns, queries: Vec::new(), renamed: None, outer: Vec::new(), beside: 0 }.query(&mut query).map_err(external)?;
     }
     Ok(query)
 }
 
-/// Whether a join anywhere in it has USING or NATURAL, or a parenthesised one a name, or columns get names, or HAVING or an
-/// expression in ORDER BY has a name that the select list gives to something else.
+/// Whether a join in it has USING or NATURAL, or a parenthesised one a name, or columns get names, or a name in it may be another's
+/// than the planner would say: where there are several queries, or the select list gives a column's name to something else.
 fn needs_columns(query: &Query) -> bool {
-    struct Found(bool);
+    struct Found {
+        n_queries: usize,
+        is_needed: bool,
+    }
     impl Visitor for Found {
         type Break = ();
         fn pre_visit_select(&mut self, select: &Select) -> ControlFlow<()> {
-            self.0 |= select.from.iter().any(any_shared) || select.from.iter().any(has_declared);
-            self.0 |= select.having.as_ref().is_some_and(|having| has_hidden(having, &select.projection));
-            if self.0 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+            self.is_needed |= select.from.iter().any(any_shared) || select.from.iter().any(has_declared);
+            self.is_needed |= select.having.as_ref().is_some_and(|having| has_hidden(having, &select.projection));
+            if self.is_needed { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         }
         fn pre_visit_query(&mut self, query: &Query) -> ControlFlow<()> {
-            let named = query.with.iter().flat_map(|with| &with.cte_tables);
-            self.0 |= has_hidden_sort(query) || named.into_iter().any(|named| !named.alias.columns.is_empty());
-            if self.0 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+            self.n_queries += 1;
+            self.is_needed |= self.n_queries > 1 || has_hidden_sort(query);
+            if self.is_needed { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         }
     }
-    let mut found = Found(false);
+    let mut found = Found { n_queries: 0, is_needed: false };
     let _ = Visit::visit(query, &mut found);
-    found.0
+    found.is_needed
 }
 
 /// Whether columns get names in it.
@@ -80,13 +84,6 @@ fn has_hidden_sort(query: &Query) -> bool {
         return false;
     };
     sorts.iter().any(|sort| !matches!(sort.expr, Expr::Identifier(_)) && has_hidden(&sort.expr, &select.projection))
-}
-
-/// Whether a name in it is one that the select list gives to something else.
-fn has_hidden(expr: &Expr, items: &[SelectItem]) -> bool {
-    let mut is_hidden = false;
-    each_own_expression(&mut expr.clone(), &mut |expr| is_hidden |= matches!(expr, Expr::Identifier(name) if hides(items, name)));
-    is_hidden
 }
 
 fn any_shared(from: &TableWithJoins) -> bool {
@@ -123,6 +120,8 @@ struct Writer<'a> {
     columns: &'a dyn Columns,
     /// The queries of WITH in scope, the nearest last, and their columns where they are known.
     queries: Vec<(String, Option<Names>)>,
+    /// What the columns of the SELECT just written are to be called.
+    renamed: Option<Vec<String>>,
     /// The shared columns of the queries around, the nearest last.
     outer: Vec<(String, Expr)>,
     /// From where on they are those of the FROM at hand, which only what is lateral sees.
@@ -156,6 +155,9 @@ impl Writer<'_> {
         };
         let sorts = sorts.iter_mut().map(|sort| &mut sort.expr).collect();
         let columns = self.body(&mut query.body, sorts)?;
+        if let Some(names) = self.renamed.take() {
+            under_names(query, &names)?;
+        }
         self.queries.truncate(n_queries);
         Ok(columns)
     }
@@ -201,9 +203,12 @@ impl Writer<'_> {
         self.beside = beside;
         let own = Own { shared: has.shared(), around: self.outer[..n_outer].to_vec(), has: &has };
         own.put_into_all(select, is_shared);
-        own.put_into_sorts(select, sorts);
+        let renamed = own.put_into_sorts(select, sorts);
         if let Some(having) = &mut select.having {
             each_own_expression(having, &mut |expr| own.qualify(expr, &select.projection));
+        }
+        if let Some(Distinct::On(keys)) = &mut select.distinct {
+            each_own_expression(keys, &mut |expr| own.qualify(expr, &select.projection));
         }
         self.outer.truncate(n_outer);
         // Nearer names hide those further out.
@@ -213,7 +218,13 @@ impl Writer<'_> {
         self.outer.truncate(0);
         self.outer.extend(own.around);
         visited?;
-        Ok(names_of(&select.projection, &has))
+        match renamed {
+            Some(names) => {
+                self.renamed = Some(names.clone());
+                Ok(Some(names.into_iter().map(Some).collect()))
+            }
+            None => Ok(names_of(&select.projection, &has)),
+        }
     }
 
     /// The subqueries in a SELECT's expressions; those in FROM are written out already.
@@ -320,7 +331,7 @@ impl Writer<'_> {
             TableFactor::Table { name, args: None, alias, .. } => renamed_by(alias.as_mut(), self.columns_of(name)),
             _ => {
                 self.arguments(factor)?;
-                None
+                columns_of_function(factor)
             }
         };
         let relation = name_of(factor);
@@ -411,7 +422,9 @@ impl Own<'_> {
                 }
                 SelectItem::UnnamedExpr(Expr::Identifier(name)) => items.push(match self.of(&name) {
                     Some(expr) => SelectItem::ExprWithAlias { expr, alias: name },
-                    None => SelectItem::UnnamedExpr(Expr::Identifier(name)),
+                    None if self.has.may_have(&fold(&name)) => SelectItem::UnnamedExpr(Expr::Identifier(name)),
+                    // Of a query around; it keeps its name.
+                    None => SelectItem::ExprWithAlias { expr: Expr::Identifier(name.clone()), alias: name },
                 }),
                 mut item => {
                     if let SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. } = &mut item {
@@ -433,21 +446,23 @@ impl Own<'_> {
         }
     }
 
-    /// A bare name in ORDER BY is the select list's, if that has it; what it is there is put in its place if it is a column.
-    fn put_into_sorts(&self, select: &Select, sorts: Vec<&mut Expr>) {
-        for sort in sorts {
+    /// A bare name in ORDER BY is the select list's, if that has it; what it is there is put in its place if it is a column. The names
+    /// that the query's columns are to have, where they had to be given others.
+    fn put_into_sorts(&self, select: &mut Select, mut sorts: Vec<&mut Expr>) -> Option<Vec<String>> {
+        for sort in &mut sorts {
             let named = |name: &Ident| select.projection.iter().find(|item| is_named(item, name));
-            let is_other = match &*sort {
+            let is_other = match &**sort {
                 Expr::Identifier(name) => named(name).is_some_and(|item| !self.is_column(name, item)),
                 _ => false,
             };
             if !is_other {
-                self.put_into(sort);
+                self.put_into(*sort);
             }
             if !matches!(sort, Expr::Identifier(_)) {
-                each_own_expression(sort, &mut |expr| self.qualify(expr, &select.projection));
+                each_own_expression(*sort, &mut |expr| self.qualify(expr, &select.projection));
             }
         }
+        apart_from_sorts(select, &mut sorts)
     }
 
     /// In HAVING and an expression of ORDER BY a name is that of a column in FROM, where the planner would take one of the select list.
@@ -470,18 +485,6 @@ impl Own<'_> {
         let SelectItem::ExprWithAlias { expr: expr @ Expr::CompoundIdentifier(_), .. } = item else { return false };
         self.of(name).is_some_and(|shared| shared == *expr)
     }
-}
-
-/// Whether a select list gives the name to something that is not the column of that name.
-fn hides(items: &[SelectItem], name: &Ident) -> bool {
-    items.iter().any(|item| match item {
-        SelectItem::ExprWithAlias { expr, alias } if fold(alias) == fold(name) => match expr {
-            Expr::Identifier(own) => fold(own) != fold(name),
-            Expr::CompoundIdentifier(path) => path.last().is_none_or(|own| fold(own) != fold(name)),
-            _ => true,
-        },
-        _ => false,
-    })
 }
 
 fn is_named(item: &SelectItem, name: &Ident) -> bool {
@@ -524,6 +527,25 @@ fn names_of(items: &[SelectItem], has: &Has) -> Option<Names> {
         }
     }
     Some(names)
+}
+
+/// The names that an alias gives to the columns of a function in FROM, if to all of them.
+fn columns_of_function(factor: &TableFactor) -> Option<Names> {
+    let (alias, n_columns) = match factor {
+        TableFactor::UNNEST { alias: Some(alias), array_exprs, with_offset: false, with_ordinality, .. } => {
+            (alias, array_exprs.len() + usize::from(*with_ordinality))
+        }
+        TableFactor::Table { name, args: Some(_), alias: Some(alias), with_ordinality, .. } if is_series(name) => {
+            (alias, 1 + usize::from(*with_ordinality))
+        }
+        TableFactor::Function { name, alias: Some(alias), .. } if is_series(name) => (alias, 1),
+        _ => return None,
+    };
+    declared(alias).filter(|names| names.len() == n_columns)
+}
+
+fn is_series(name: &ObjectName) -> bool {
+    name.0.last().and_then(|part| part.as_ident()).is_some_and(|name| fold(name) == "generate_series")
 }
 
 fn declared(alias: &TableAlias) -> Option<Names> {

@@ -7,6 +7,15 @@ use super::query::{Column, Queries, all};
 use super::reach::Construct;
 use super::values::Type;
 
+/// Frames of rows with both ends near.
+const NEAR_FRAMES: [(Construct, &str); 5] = [
+    (Construct::FrameBefore, " ROWS BETWEEN 2 PRECEDING AND CURRENT ROW"),
+    (Construct::FrameBefore, " ROWS BETWEEN 2 PRECEDING AND 1 PRECEDING"),
+    (Construct::FrameAfter, " ROWS BETWEEN CURRENT ROW AND 3 FOLLOWING"),
+    (Construct::FrameAfter, " ROWS BETWEEN 1 FOLLOWING AND 2 FOLLOWING"),
+    (Construct::FrameAround, " ROWS BETWEEN 1 PRECEDING AND 1 FOLLOWING"),
+];
+
 /// PARTITION BY and ORDER BY of a window function.
 struct Over {
     partition: String,
@@ -166,23 +175,24 @@ impl Queries<'_> {
             Type::List => format!("array_agg({})", self.operand(Type::Number, own)),
             _ => format!("string_agg({}, '/')", self.operand(kind, own)),
         };
-        format!("{call} OVER ({}{})", over.total, self.frame())
+        // Over near rows alone: lists of lists of all rows would be larger than what may wait for a subscriber.
+        let (construct, frame) = self.one_of(&NEAR_FRAMES);
+        self.uses(construct);
+        format!("{call} OVER ({}{frame})", over.total)
     }
 
     /// A frame of rows, or none.
     fn frame(&mut self) -> &'static str {
-        use Construct::{FrameAfter, FrameAround, FrameBefore, FrameUnbounded};
-        let (construct, frame) = self.one_of(&[
-            (FrameBefore, " ROWS BETWEEN 2 PRECEDING AND CURRENT ROW"),
-            (FrameBefore, " ROWS BETWEEN 2 PRECEDING AND 1 PRECEDING"),
-            (FrameAfter, " ROWS BETWEEN CURRENT ROW AND 3 FOLLOWING"),
-            (FrameAfter, " ROWS BETWEEN 1 FOLLOWING AND 2 FOLLOWING"),
-            (FrameAround, " ROWS BETWEEN 1 PRECEDING AND 1 FOLLOWING"),
-            (FrameUnbounded, " ROWS UNBOUNDED PRECEDING"),
-            (FrameUnbounded, " ROWS BETWEEN CURRENT ROW AND UNBOUNDED FOLLOWING"),
-            (FrameUnbounded, " ROWS BETWEEN UNBOUNDED PRECEDING AND UNBOUNDED FOLLOWING"),
-        ]);
-        self.uses(construct);
-        frame
+        if self.one_in(2) {
+            let (construct, frame) = self.one_of(&NEAR_FRAMES);
+            self.uses(construct);
+            return frame;
+        }
+        self.uses(Construct::FrameUnbounded);
+        self.one_of(&[
+            " ROWS UNBOUNDED PRECEDING",
+            " ROWS BETWEEN CURRENT ROW AND UNBOUNDED FOLLOWING",
+            " ROWS BETWEEN UNBOUNDED PRECEDING AND UNBOUNDED FOLLOWING",
+        ])
     }
 }

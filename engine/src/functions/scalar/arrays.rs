@@ -64,7 +64,7 @@ impl ScalarUDFImpl for Dimensions {
 
     fn invoke_with_args(&self, arguments: ScalarFunctionArgs) -> Result<ColumnarValue> {
         let n_rows = arguments.number_rows;
-        let columns = ColumnarValue::values_to_arrays(&arguments.args)?;
+        let columns = of_all_rows(&arguments)?;
         let dimensions = (0..n_rows).map(|row| dimensions(&columns[0], row));
         let count = |n: usize| i32::try_from(n).ok();
         let answer: ArrayRef = match self.asked {
@@ -154,17 +154,15 @@ impl ScalarUDFImpl for OfItems {
         let n_rows = arguments.number_rows;
         let columns = match self.nulls {
             Nulls::Kept => Vec::new(),
-            Nulls::Removed | Nulls::NotContained => ColumnarValue::values_to_arrays(&arguments.args)?,
+            Nulls::Removed | Nulls::NotContained => of_all_rows(&arguments)?,
         };
         let answer = self.inner.invoke_with_args(arguments)?;
         let [first, second] = columns.as_slice() else { return Ok(answer) };
-        // A constant of one row stands for all.
-        let at = |array: &ArrayRef, row: usize| if array.len() == 1 { 0 } else { row };
         Ok(match (self.nulls, first.as_list_opt::<i32>(), second.as_list_opt::<i32>()) {
             (Nulls::Removed, Some(lists), _) if second.logical_null_count() > 0 => {
                 let (answer, nulls) = (answer.into_array(n_rows)?, second.logical_nulls());
-                let rows = (0..n_rows).map(|row| match nulls.as_ref().is_some_and(|nulls| nulls.is_null(at(second, row))) {
-                    true => without_nulls(lists, at(first, row)),
+                let rows = (0..n_rows).map(|row| match nulls.as_ref().is_some_and(|nulls| nulls.is_null(row)) {
+                    true => without_nulls(lists, row),
                     false => Ok(answer.slice(row, 1)),
                 });
                 let rows = rows.collect::<Result<Vec<_>>>()?;
@@ -173,8 +171,7 @@ impl ScalarUDFImpl for OfItems {
             (Nulls::NotContained, _, Some(items)) if items.values().logical_null_count() > 0 => {
                 let answer = answer.into_array(n_rows)?;
                 let has_null = |row: usize| items.is_valid(row) && items.value(row).logical_null_count() > 0;
-                let masked =
-                    answer.as_boolean().iter().enumerate().map(|(row, contains)| contains.map(|it| it && !has_null(at(second, row))));
+                let masked = answer.as_boolean().iter().enumerate().map(|(row, contains)| contains.map(|it| it && !has_null(row)));
                 ColumnarValue::Array(Arc::new(masked.collect::<BooleanArray>()))
             }
             _ => answer,
@@ -218,6 +215,11 @@ impl ScalarUDFImpl for Order {
         let ordered = (0..n_rows).map(|row| (left.is_valid(row) && right.is_valid(row)).then(|| order(row, row) as i32));
         Ok(ColumnarValue::Array(Arc::new(ordered.collect::<Int32Array>())))
     }
+}
+
+/// The arguments as columns, constants repeated.
+fn of_all_rows(arguments: &ScalarFunctionArgs) -> Result<Vec<ArrayRef>> {
+    arguments.args.iter().map(|argument| argument.to_array(arguments.number_rows)).collect()
 }
 
 /// The array of a row without its nulls, in an array of its own.

@@ -41,6 +41,17 @@ pub(super) fn name_items(items: &mut [SelectItem]) {
     }
 }
 
+/// What the items of a SELECT list without `*` are called, with a number where the name was there already.
+pub(in crate::plan) fn output_names(items: &[SelectItem]) -> Vec<String> {
+    let mut seen = HashMap::new();
+    let name = |item: &SelectItem| match item {
+        SelectItem::UnnamedExpr(expr) => implied(expr),
+        SelectItem::ExprWithAlias { alias, .. } => fold(alias),
+        _ => "*".into(),
+    };
+    items.iter().map(name).map(|name| repetition(&mut seen, &name).unwrap_or(name)).collect()
+}
+
 fn named(expr: &mut Expr, name: String) -> SelectItem {
     SelectItem::ExprWithAlias { expr: super::take(expr), alias: Ident::with_quote('"', name) }
 }

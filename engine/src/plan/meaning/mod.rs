@@ -19,7 +19,7 @@ mod of_lists;
 mod row_in;
 mod rows;
 
-pub(super) use columns::{REPEATED, shown};
+pub(super) use columns::{REPEATED, output_names, shown};
 pub(super) use literals::read_as;
 
 /// Rewrites a query or an expression for the planner.
