@@ -288,12 +288,12 @@ class Generator:
             star, columns = f"{relation.alias}.*", relation.columns
         return Query(Sql("query", f"SELECT {star} FROM ", source, where(conditions)), columns)
 
-    def output(self, items, types, names=None):
+    def output(self, items, types):
         """The select list, and its columns: most have an alias, and a column may go without."""
         columns, written = [], []
-        for index, (item, type_) in enumerate(zip(items, types)):
-            name = names[index] if names else self.one_of(NAMES)
-            if re.fullmatch(r"(\w+\.)?[a-z]", str(item)) and not names and self.chance(0.5):
+        for item, type_ in zip(items, types):
+            name = self.one_of(NAMES)
+            if re.fullmatch(r"(\w+\.)?[a-z]", str(item)) and self.chance(0.5):
                 name = str(item).split(".")[-1]
                 written.append(item)
             else:
@@ -313,11 +313,10 @@ class Generator:
         if not keys:
             items[0] = self.aggregate(types[0], scopes, depth) or items[0]
         having = optional(" HAVING ", self.expression("boolean", place, depth)) if self.chance(0.25) else ""
-        names = [f"o{index + 1}" for index in range(len(items))] if having else None
         has_windows = any(" OVER " in str(item) for item in items)
         if sets and not has_windows and types[-1] == "integer" and self.chance(0.3):
             items[-1] = Sql("integer", f"grouping({keys[0][0]})")
-        written, outputs = self.output(items, types, names)
+        written, outputs = self.output(items, types)
         distinct, order = self.distinct_and_order(outputs, place, is_top, may_limit)
         group_by = self.group_by(keys, sets, written, outputs, scope)
         clauses = [where(conditions), group_by, having, window_clause(windows), order]

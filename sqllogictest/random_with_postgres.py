@@ -23,9 +23,8 @@ first seed. Exit status 1 when an answer differs.
 Not made, since SQL leaves them open: ties at LIMIT and in frames of ROWS, order in string_agg() and array_agg(). Doubles and
 numerics are compared to nine digits. Not made either, since they are known to differ:
 
-    arrays with null elements compared            whole rows: SELECT t FROM t, t IS NULL, count(t)
-    a WITH inside of a WITH of the same name      grouping() beside window functions
-    HAVING with a name that is an output, too     g.n where g is an alias and a column that can be seen
+    a WITH inside of a WITH of the same name      whole rows: SELECT t FROM t, t IS NULL, count(t)
+    grouping() beside window functions            g.n where g is an alias and a column that can be seen
     a column alias twice: t AS q(a, a)            generate_series(NULL, 2)
 """
 import argparse

@@ -271,6 +271,10 @@ fn total_aggregate_call(expression: Expr) -> Expr {
 fn first_row_of_each(distinct: DistinctOn) -> DataFusionResult<LogicalPlan> {
     let mut order_by = distinct.sort_expr.clone().unwrap_or_default();
     extend(&mut order_by, columns_of(&distinct.input));
+    // Within a group its keys order nothing, and batch would want them in an order of its own.
+    if order_by.iter().any(|sort| !distinct.on_expr.contains(&sort.expr)) {
+        order_by.retain(|sort| !distinct.on_expr.contains(&sort.expr));
+    }
     let params = WindowFunctionParams {
         args: vec![],
         partition_by: distinct.on_expr.iter().filter(|key| !is_constant(key)).cloned().collect(),

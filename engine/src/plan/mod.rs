@@ -11,6 +11,7 @@ pub mod canonical;
 pub mod coercion;
 mod copies;
 pub mod dialect;
+mod distinct_recursion;
 pub mod dml;
 pub mod explain;
 mod expressions;

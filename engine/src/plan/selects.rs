@@ -276,13 +276,17 @@ fn place_of_name(expr: &Expr, items: &[SelectItem]) -> Option<usize> {
 /// `DISTINCT ON (b, 1) a, b ORDER BY a, b` is `DISTINCT ON (a, b) …`; a name of an output is that output.
 fn order_distinct(select: &mut Select, sorts: &[&Expr]) {
     let Some(Distinct::On(keys)) = &mut select.distinct else { return };
+    // A number alone would be a place.
+    let output = |place| match column_at(place, &select.projection)? {
+        value @ Expr::Value(_) => Some(Expr::Nested(Box::new(value.clone()))),
+        column => Some(column.clone()),
+    };
     for key in keys.iter_mut() {
-        let place = place(key).or_else(|| place_of_name(key, &select.projection));
-        if let Some(Some(column)) = place.map(|place| column_at(place, &select.projection)) {
-            *key = column.clone();
+        if let Some(output) = place(key).or_else(|| place_of_name(key, &select.projection)).and_then(output) {
+            *key = output;
         }
     }
-    let resolved = |sort: &Expr| place(sort).and_then(|place| column_at(place, &select.projection)).unwrap_or(sort).clone();
+    let resolved = |sort: &Expr| place(sort).and_then(output).unwrap_or_else(|| sort.clone());
     for (target, sort) in sorts.iter().enumerate().take(keys.len()) {
         let sort = resolved(sort);
         match keys[target..].iter().position(|key| *key == sort) {

@@ -456,10 +456,10 @@ impl Own<'_> {
                 _ => false,
             };
             if !is_other {
-                self.put_into(*sort);
+                self.put_into(sort);
             }
             if !matches!(sort, Expr::Identifier(_)) {
-                each_own_expression(*sort, &mut |expr| self.qualify(expr, &select.projection));
+                each_own_expression(&mut **sort, &mut |expr| self.qualify(expr, &select.projection));
             }
         }
         apart_from_sorts(select, &mut sorts)
