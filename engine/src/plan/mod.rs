@@ -61,6 +61,7 @@ mod system_types;
 mod temporal;
 #[cfg(test)]
 mod tests;
+mod window_keys;
 pub mod windows;
 mod zone;
 

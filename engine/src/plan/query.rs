@@ -356,7 +356,8 @@ pub(crate) fn bind(plan: LogicalPlan, find: impl Fn(&RelationSource) -> Option<A
 
 /// Optimises an analysed plan for one run and makes it yield between batches.
 pub(crate) async fn physical_plan(plan: &LogicalPlan, state: &SessionState) -> datafusion::common::Result<Arc<dyn ExecutionPlan>> {
-    let plan = super::guards::guarded(super::orders::one_order_each(plan.clone())?)?;
+    let plan = super::window_keys::computed_below(super::orders::one_order_each(plan.clone())?)?;
+    let plan = super::guards::guarded(plan)?;
     let optimised = state.optimizer().optimize(plan, state, |_, _| {})?;
     let physical = state.query_planner().create_physical_plan(&optimised, state).await?;
     yielding(physical)
