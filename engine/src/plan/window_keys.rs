@@ -1,7 +1,9 @@
-//! Keys of windows that are computed, as columns of a projection below, for batch runs. DataFusion cannot tell whether rows are in the
-//! order of some expressions, `abs(a - b)` among them, even right above a sort by them, and refuses to run the window.
+//! Keys of windows that compute with what functions return, as columns of a projection below, for batch runs: `abs(a - b)`, where minus
+//! is a function of ours, or `f(a) OR b`. DataFusion asks for the bounds of such a function's values, gets those of no type, and can
+//! then not tell whether rows are in the order of the key, even right above a sort by it: it refuses to run the window. Other keys
+//! stay as they are, so that no rows are sorted that are wider than need be.
 
-use datafusion::common::tree_node::Transformed;
+use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::common::{Column, Result};
 use datafusion::logical_expr::logical_plan::{Projection, Window};
 use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder};
@@ -15,8 +17,21 @@ pub(super) fn computed_below(plan: LogicalPlan) -> Result<LogicalPlan> {
     Ok(computed.data)
 }
 
+/// Whether something in it that has bounds of its own is over a function.
 fn is_computed(key: &Expr) -> bool {
-    !matches!(key, Expr::Column(_) | Expr::Literal(..))
+    let is_over_function = |part: &Expr| {
+        let mut is_over = false;
+        let visited = part.apply_children(|child| {
+            is_over |= matches!(child, Expr::ScalarFunction(_));
+            Ok(TreeNodeRecursion::Continue)
+        });
+        is_over || visited.is_err()
+    };
+    let has_bounds = |part: &Expr| match part {
+        Expr::ScalarFunction(call) => call.func.name() == "abs",
+        part => !matches!(part, Expr::Column(_) | Expr::Literal(..) | Expr::Alias(_)),
+    };
+    key.exists(|part| Ok(has_bounds(part) && is_over_function(part))).unwrap_or(true)
 }
 
 fn has_computed_keys(window: &Expr) -> bool {
