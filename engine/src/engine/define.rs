@@ -277,26 +277,24 @@ impl Core {
 
     /// The same, to be run in batch with the clock at `now_us`.
     pub(super) fn plan_view_at(&self, query: &ast::Query, columns: &[String], text: &str, now_us: i64) -> Result<PlannedQuery> {
-        let names = self.names();
-        let mut query = query.clone();
-        names.inline(&mut query)?;
-        Planner::new(&self.session, &names, now_us).with_text(text).view(&query, columns)
+        self.inlined(query, text, now_us, |planner, query| planner.view(query, columns))
     }
 
     fn plan_plain_view(&self, query: &ast::Query, columns: &[String], text: &str) -> Result<PlannedQuery> {
+        self.inlined(query, text, self.clock.now_us(), |planner, query| planner.plain_view(query, columns))
+    }
+
+    /// What `plan` makes of a query with the bodies of SQL functions in the place of their calls.
+    fn inlined<T>(&self, query: &ast::Query, text: &str, now_us: i64, plan: impl FnOnce(&Planner, &ast::Query) -> Result<T>) -> Result<T> {
         let names = self.names();
         let mut query = query.clone();
         names.inline(&mut query)?;
-        Planner::new(&self.session, &names, self.clock.now_us()).with_text(text).plain_view(&query, columns)
+        plan(&Planner::new(&self.session, &names, now_us).with_text(text), &query)
     }
 
     /// What is kept current is computed in UTC: what would be another query in the session's zone would not be what is asked for.
     pub(super) fn refuse_zone(&self, query: &ast::Query, text: &str) -> Result<()> {
-        let names = self.names();
-        let mut query = query.clone();
-        names.inline(&mut query)?;
-        let planner = Planner::new(&self.session, &names, self.clock.now_us()).with_text(text);
-        match planner.depends_on_zone(&query)? {
+        match self.inlined(query, text, self.clock.now_us(), |planner, query| planner.depends_on_zone(query))? {
             true => Err(Error::unsupported(
                 "a query that is kept current is computed in UTC, and this one depends on TimeZone, which is another zone here",
                 "name the zone in the query, as in ts AT TIME ZONE 'Europe/Berlin', or SET TimeZone TO 'UTC' before",
