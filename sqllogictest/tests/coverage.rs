@@ -4,7 +4,7 @@ use std::path::Path;
 
 use thalweg_sqllogictest::coverage::{corpus_folder, markdown, read, scripts};
 
-const BEGIN: &str = "<!-- coverage: written by `THALWEG_UPDATE=1 cargo test -p thalweg-sqllogictest --test coverage` -->\n";
+const BEGIN: &str = "<!-- coverage: written by `THALWEG_UPDATE=1 ./x test the_coverage_table_is_current` -->\n";
 const END: &str = "<!-- /coverage -->";
 
 #[test]

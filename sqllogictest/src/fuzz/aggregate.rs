@@ -148,7 +148,7 @@ impl Queries<'_> {
 
     fn float_aggregate(&mut self, own: &[Column], filter: &str) -> String {
         use Construct::{AvgFloat, Median, Percentile, SumFloat, Variance};
-        let construct = self.one_of(&[SumFloat, SumFloat, SumFloat, AvgFloat, Variance, Median, Percentile, Construct::Min]);
+        let construct = self.one_of(&[SumFloat, SumFloat, AvgFloat, Variance, Variance, Median, Percentile, Construct::Min]);
         if construct == Construct::Min {
             return self.extreme(Type::Float, own, filter);
         }

@@ -140,7 +140,7 @@ impl<'a> Queries<'a> {
     pub(super) fn query(&mut self, types: &[Type], outer: &[Column]) -> String {
         self.budget = self.budget.saturating_sub(1);
         let kind = match (self.is_direct(), self.depth) {
-            (false, _) => self.rng.random_range(0..28),
+            (false, _) => self.rng.random_range(0..30),
             (true, 0) => self.one_of(&[
                 0, 0, 0, 0, 0, 3, 3, 3, 3, 8, 8, 8, 8, 11, 13, 13, 13, 13, 14, 16, 16, 16, 16, 16, 16, 17, 18, 18, 18, 18, 19, 19,
             ]),
@@ -151,14 +151,14 @@ impl<'a> Queries<'a> {
             3..=7 => self.aggregated(types, outer),
             8..=10 => self.windowed(types, outer),
             11 | 12 => self.first_rows(types, outer),
-            13 if self.may_nest() => self.first_of_each(types, outer),
+            13 | 28 if self.may_nest() => self.first_of_each(types, outer),
             14 | 15 => {
                 self.uses(Construct::Distinct);
                 self.selected("DISTINCT ", types, outer)
             }
             16 | 26 | 27 if self.may_nest() => self.recursion(types, outer),
             17 if self.may_nest() => self.with(types),
-            18 => self.several_rows(types, outer),
+            18 | 29 => self.several_rows(types, outer),
             _ => self.selected("", types, outer),
         }
     }
@@ -280,7 +280,8 @@ impl<'a> Queries<'a> {
 
     /// Functions with several rows for a select list: one or, of lists, two side by side.
     fn sets_of_numbers(&mut self, own: &[Column]) -> Vec<String> {
-        let Some(list) = self.column(Type::List, own) else {
+        let list = self.column(Type::List, own);
+        let Some(list) = list.filter(|_| !self.one_in(3)) else {
             self.uses(Construct::Series);
             let number = self.column(Type::Number, own).unwrap_or_else(|| "2".into());
             return vec![format!("generate_series(1::bigint, least({number}, 3::bigint))")];
