@@ -178,13 +178,6 @@ fn rewrite_expr(expr: &mut Expr) -> Result<(), Refusal> {
             let error = Error::unsupported("a whole row as a value is not supported", "test one of its columns that is never null");
             return Err(Refusal::of(expr, error));
         }
-        Expr::AnyOp { compare_op, right, .. } | Expr::AllOp { compare_op, right, .. }
-            if matches!(**right, Expr::Subquery(_)) && compare_op.to_string().contains("~~") =>
-        {
-            let error =
-                Error::unsupported("LIKE ANY and ALL of a query are not supported", "write EXISTS (SELECT … WHERE text LIKE pattern)");
-            return Err(Refusal::of(expr, error));
-        }
         Expr::IsNull(_) | Expr::IsNotNull(_) => selects::nulls_of_row(expr),
         _ => {}
     }

@@ -51,12 +51,13 @@ impl Unnesting {
         }
     }
 
-    /// The node with such names for what ANY and ALL compare with: as EXISTS these are conditions above the subquery.
+    /// The node with such names for what ANY and ALL compare with: as EXISTS these are conditions above the subquery, in which a
+    /// column of the same relation around it would be taken for the subquery's.
     pub(super) fn compared_apart(&mut self, node: LogicalPlan) -> Result<LogicalPlan> {
         let named = node.map_expressions(|expression| {
             expression.transform_up(|expression| match expression {
                 Expr::SetComparison(SetComparison { expr, subquery, op, quantifier }) => {
-                    let subquery = self.alias_apart(subquery)?;
+                    let subquery = self.named_apart(subquery)?;
                     Ok(Transformed::yes(Expr::SetComparison(SetComparison { expr, subquery, op, quantifier })))
                 }
                 other => Ok(Transformed::no(other)),
