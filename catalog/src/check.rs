@@ -42,6 +42,13 @@ pub(crate) fn parts(snapshot: &Snapshot, object: &Object) -> Result<()> {
             return Err(inconsistent(format!("primary key {primary_key:?} of {}", object.described())));
         }
     }
+    if let Definition::Index { on, columns } = &object.definition {
+        let distinct: BTreeSet<&usize> = columns.iter().collect();
+        let is_sound = !columns.is_empty() && distinct.len() == columns.len() && columns.iter().all(|index| *index < object.columns.len());
+        if !is_sound || object.depends_on != [*on] || snapshot.require(*on)?.schema != object.schema {
+            return Err(inconsistent(format!("{} by {columns:?} of {on}", object.described())));
+        }
+    }
     let mut seen = BTreeSet::new();
     for id in &object.depends_on {
         if !seen.insert(id) {

@@ -7,7 +7,7 @@ use crate::{Definition, ObjectId, Snapshot};
 
 /// All that goes when `ids` are dropped, dependents first, so that dropping one after the other leaves nothing dangling.
 ///
-/// Errors relations go with their owners. Without `cascade` (RESTRICT), any other dependent that is not itself among `ids` is
+/// Errors relations go with their owners, indexes with their relations. Without `cascade` (RESTRICT), any other dependent that is not itself among `ids` is
 /// an error that names them all.
 pub fn drop_plan(snapshot: &Snapshot, ids: &[ObjectId], cascade: bool) -> Result<Vec<ObjectId>> {
     let asked: BTreeSet<ObjectId> = ids.iter().copied().collect();
@@ -70,7 +70,7 @@ fn closure(snapshot: &Snapshot, users: &Users, asked: &BTreeSet<ObjectId>) -> BT
 /// One line for each doomed object that was not asked for, in the order of ids.
 fn refuse_dependents(snapshot: &Snapshot, users: &Users, asked: &BTreeSet<ObjectId>, doomed: &BTreeSet<ObjectId>) -> Result<()> {
     let comes_along = |id: ObjectId| match snapshot.get(id).map(|object| &object.definition) {
-        Some(Definition::Errors { owner }) => doomed.contains(owner),
+        Some(Definition::Errors { owner: whole } | Definition::Index { on: whole, .. }) => doomed.contains(whole) || asked.contains(&id),
         _ => asked.contains(&id),
     };
     let mut lines: Vec<(ObjectId, String)> = Vec::new();

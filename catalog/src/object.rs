@@ -35,6 +35,7 @@ pub enum ObjectKind {
     MaterializedView,
     Sink,
     Function,
+    Index,
     /// `"s$errors"` or `"v$errors"`: comes and goes with its owner.
     Errors,
 }
@@ -48,7 +49,7 @@ pub struct Object {
     pub schema: String,
     /// Its name in that schema.
     pub name: String,
-    /// Columns, in order; empty for functions and sinks without any.
+    /// Columns, in order; empty for functions and sinks without any. Those of an index are all of its relation.
     pub columns: Vec<Column>,
     /// What it is.
     pub definition: Definition,
@@ -132,6 +133,13 @@ pub enum Definition {
         /// The body expression as SQL.
         body: String,
     },
+    /// The rows of a relation, kept once more by other columns of it.
+    Index {
+        /// The relation.
+        on: ObjectId,
+        /// Indices of the columns that the rows are found by.
+        columns: Vec<usize>,
+    },
     /// The errors relation of `owner`.
     Errors {
         /// The stream, view or sink whose failing rows it holds.
@@ -149,6 +157,7 @@ impl Object {
             Definition::MaterializedView { .. } => ObjectKind::MaterializedView,
             Definition::Sink { .. } => ObjectKind::Sink,
             Definition::Function { .. } => ObjectKind::Function,
+            Definition::Index { .. } => ObjectKind::Index,
             Definition::Errors { .. } => ObjectKind::Errors,
         }
     }

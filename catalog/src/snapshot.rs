@@ -111,6 +111,14 @@ impl Snapshot {
         self.objects.values().filter(|object| object.depends_on.contains(&id)).map(|object| object.id).collect()
     }
 
+    /// The indexes of a relation with the columns that they are by, in the order of ids.
+    pub fn indexes_on(&self, relation: ObjectId) -> impl Iterator<Item = (&Object, &[usize])> {
+        self.objects.values().filter_map(move |object| match &object.definition {
+            Definition::Index { on, columns } if *on == relation => Some((object, columns.as_slice())),
+            _ => None,
+        })
+    }
+
     /// The objects of a schema, in the order of ids.
     pub fn objects_in<'a>(&'a self, schema: &'a str) -> impl Iterator<Item = &'a Object> + 'a {
         self.objects.values().filter(move |object| object.schema == schema)
@@ -152,6 +160,7 @@ impl ObjectKind {
             Self::MaterializedView => "materialized view",
             Self::Sink => "sink",
             Self::Function => "function",
+            Self::Index => "index",
             Self::Errors => "errors relation",
         }
     }

@@ -64,14 +64,20 @@ pub struct Create {
 pub struct CreateDataflow {
     /// The operators.
     pub graph: Graph,
-    /// The relation its failing rows go to.
-    pub errors: ObjectId,
-    /// That relation's counters.
-    pub errors_metrics: Arc<RelationMetrics>,
-    /// Where that relation's port publishes.
-    pub errors_published: Arc<Published>,
+    /// Where its failing rows go; none where no row can fail.
+    pub errors: Option<CreateErrors>,
     /// Whether the sequencer waits for it: not for what is recomputed, which passes over epochs by itself.
     pub in_flow_control: bool,
+}
+
+/// A relation of failing rows on one worker.
+pub struct CreateErrors {
+    /// Its id.
+    pub relation: ObjectId,
+    /// Its counters.
+    pub metrics: Arc<RelationMetrics>,
+    /// Where its port publishes.
+    pub published: Arc<Published>,
 }
 
 /// What becomes of a relation's changes.

@@ -11,6 +11,7 @@
 mod define;
 mod describe;
 mod failed_rows;
+mod indexes;
 mod ingest;
 mod named_keys;
 mod names;
@@ -169,7 +170,7 @@ impl Engine {
         }
         if self.core.is_readable(object) {
             self.core.snapshots(&[object.id], &self.core.shared.clock.hold_newest()).await?;
-        } else if matches!(object.definition, Definition::Sink { .. }) {
+        } else if matches!(object.definition, Definition::Sink { .. } | Definition::Index { .. }) {
             self.core.wait_until_closed(object.id).await?;
         }
         Ok(())

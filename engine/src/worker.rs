@@ -7,17 +7,14 @@
 //! before the command went out; a dataflow that breaks is failed with those that import it.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
-use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, TryRecvError};
 
 use arrow::array::RecordBatch;
 use catalog::ObjectId;
 
-use crate::command::{Command, Create, EpochInputs};
-use crate::metrics::RelationMetrics;
+use crate::command::{Command, Create, CreateErrors, EpochInputs};
 use crate::operators::sequential::SequentialDataflow;
 use crate::priority::give_way;
-use crate::published::Published;
 use crate::render::{Surroundings, TimelyDataflow};
 use crate::view::Port;
 use crate::{ChangeBatch, Epoch, Error, Result};
@@ -170,7 +167,7 @@ struct Worker<'a> {
 /// A relation's dataflow.
 struct Running {
     dataflow: Dataflow,
-    errors: ObjectId,
+    errors: Option<ObjectId>,
     imports: Vec<Import>,
     /// The relations in which its joins look rows up.
     looks_up: Vec<ObjectId>,
@@ -321,7 +318,7 @@ impl<'a> Worker<'a> {
         };
         let running = Running {
             dataflow: rendered,
-            errors: dataflow.errors,
+            errors: dataflow.errors.as_ref().map(|errors| errors.relation),
             imports,
             looks_up,
             touched_through: as_of + 1,
@@ -332,8 +329,10 @@ impl<'a> Worker<'a> {
             error_changes: BTreeMap::new(),
         };
         self.running.insert(relation, running);
-        let mut errors = create_errors(&create, dataflow.errors_metrics, dataflow.errors_published);
-        self.ports.insert(dataflow.errors, Port::new(&mut errors, as_of));
+        if let Some(errors) = dataflow.errors {
+            let relation = errors.relation;
+            self.ports.insert(relation, Port::new(&mut create_errors(&create, errors), as_of));
+        }
         self.ports.insert(relation, Port::new(&mut create, as_of));
     }
 
@@ -348,7 +347,7 @@ impl<'a> Worker<'a> {
                 importers.retain(|(importer, _)| importer != relation);
             }
             if let Some(running) = self.running.remove(relation) {
-                if let Some(mut port) = self.ports.remove(&running.errors) {
+                if let Some(mut port) = running.errors.and_then(|errors| self.ports.remove(&errors)) {
                     port.fail(dropped());
                 }
                 self.drop_dataflow(running.dataflow);
@@ -389,7 +388,7 @@ impl<'a> Worker<'a> {
         for (relation, running) in &self.running {
             if running.imports.iter().any(|import| touched.contains(&import.from)) {
                 touched.insert(*relation);
-                touched.insert(running.errors);
+                touched.extend(running.errors);
             }
         }
         touched
@@ -439,7 +438,9 @@ impl<'a> Worker<'a> {
             let error_changes = take_before(&mut running.error_changes, closed);
             let errors = running.errors;
             self.close_port(relation, changes, closed, report);
-            self.close_port(errors, error_changes, closed, report);
+            if let Some(errors) = errors {
+                self.close_port(errors, error_changes, closed, report);
+            }
             moved = true;
         }
         moved
@@ -471,7 +472,7 @@ impl<'a> Worker<'a> {
             running.failed = true;
             running.in_flow_control = false;
             let errors = running.errors;
-            if let Some(port) = self.ports.get_mut(&errors) {
+            if let Some(port) = errors.and_then(|errors| self.ports.get_mut(&errors)) {
                 port.fail(error.clone());
             }
         }
@@ -616,15 +617,15 @@ fn take_before(changes: &mut BTreeMap<Epoch, Vec<ChangeBatch>>, closed: Epoch) -
     ready.into_iter().flat_map(|(epoch, batches)| batches.into_iter().map(move |batch| (epoch, batch))).collect()
 }
 
-fn create_errors(owner: &Create, metrics: Arc<RelationMetrics>, published: Arc<Published>) -> Create {
+fn create_errors(owner: &Create, errors: CreateErrors) -> Create {
     let schema = crate::operators::error_schema();
     Create {
         relation: owner.relation,
         keep: crate::command::Keep::Trace((0..schema.fields().len()).collect()),
         schema,
         append_only: false,
-        metrics,
-        published,
+        metrics: errors.metrics,
+        published: errors.published,
         as_of: owner.as_of,
         dataflow: None,
     }

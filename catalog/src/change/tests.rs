@@ -3,6 +3,7 @@
 //! ```text
 //! stream s            table t       view v = s t        sink k = v        function f        schema x
 //! drop s              drop s cascade                    drop schema x cascade
+//! index i = t (a)
 //! replace v = s       replace v = s (b)                 comment s hello   comment s.a hello
 //! ```
 //! Names may be qualified (`x.s`). Every relation has one column `a`, or those in parentheses.
@@ -119,6 +120,10 @@ fn create(snapshot: &Snapshot, kind: &str, name: &str, reads: &str) -> Result<Ch
         "mview" => Definition::MaterializedView { query, options, errors },
         "sink" => Definition::Sink { query, options, errors },
         "function" => Definition::Function { arguments: vec![], returns: SqlType::Text, body: String::new() },
+        "index" => {
+            let on = depends_on(snapshot, reads)?.first().copied().unwrap_or(ObjectId(0));
+            Definition::Index { on, columns: (0..columns(reads).len()).collect() }
+        }
         _ => panic!("no such kind: {kind}"),
     };
     let (schema, name) = split(name);
@@ -184,6 +189,32 @@ fn a_drop_names_its_dependents_or_takes_them_along() {
          drop s t cascade -> dropped e w v$errors v t s$errors s
          drop s -> 42P01 relation \"s\" does not exist
          table t -> ok",
+    );
+}
+
+#[test]
+fn indexes_go_with_their_relation_and_stay_for_their_readers() {
+    check(
+        "table t\n schema x\n index i = t\n index i = t\n index x.i = t\n index k = t i\n index l = t ()\n mview v = t i\n drop i\n drop t\n \
+         drop v\n drop i\n index i = t\n mview w = t i\n drop i cascade\n index i = t\n drop t",
+        "table t -> ok
+         schema x -> ok
+         index i = t -> ok
+         index i = t -> 42P07 relation \"i\" already exists
+         index x.i = t -> XX000 inconsistent catalog change: index x.i by [0] of 16384
+         index k = t i -> XX000 inconsistent catalog change: index k by [0] of 16384
+         index l = t () -> XX000 inconsistent catalog change: index l by [] of 16384
+         mview v = t i -> ok
+         drop i -> 2BP01 cannot drop index i because other objects depend on it [materialized view v depends on index i]
+         drop t -> 2BP01 cannot drop table t because other objects depend on it [materialized view v depends on index i; \
+            materialized view v depends on table t]
+         drop v -> dropped v$errors v
+         drop i -> dropped i
+         index i = t -> ok
+         mview w = t i -> ok
+         drop i cascade -> dropped w$errors w i
+         index i = t -> ok
+         drop t -> dropped i t",
     );
 }
 

@@ -21,14 +21,14 @@ use crate::{Error, Result};
 
 /// A change ready for the sequencer.
 #[derive(Default)]
-struct Prepared {
-    change: Option<Change>,
-    create: Vec<NewRelation>,
-    drop: Vec<ObjectId>,
-    writes: Vec<(ObjectId, Write)>,
-    append_only: Vec<ObjectId>,
-    tag: &'static str,
-    notices: Vec<Notice>,
+pub(super) struct Prepared {
+    pub(super) change: Option<Change>,
+    pub(super) create: Vec<NewRelation>,
+    pub(super) drop: Vec<ObjectId>,
+    pub(super) writes: Vec<(ObjectId, Write)>,
+    pub(super) append_only: Vec<ObjectId>,
+    pub(super) tag: &'static str,
+    pub(super) notices: Vec<Notice>,
 }
 
 impl Engine {
@@ -68,6 +68,7 @@ impl Core {
             Statement::CreateTable(create) => self.create_table(catalog, create, &parsed.text).await,
             Statement::CreateView(create) => self.create_view(catalog, create, &parsed.text),
             Statement::CreateSink(create) => self.create_sink(catalog, create, &parsed.text),
+            Statement::CreateIndex(create) => self.create_index(catalog, create, &parsed.text),
             Statement::CreateFunction(create) => self.create_function(catalog, create, &parsed.text),
             Statement::CreateSchema { name, if_not_exists } => create_schema(catalog, name, *if_not_exists),
             Statement::Drop(drop) => self.drop_objects(catalog, drop),
@@ -186,8 +187,8 @@ impl Core {
         };
         let mut ids = catalog.free_ids();
         let id = replaced.map_or_else(|| next(&mut ids), |existing| existing.id);
-        let depends_on = self.dependencies(catalog, &create.query, &planned)?;
         if !create.materialized {
+            let depends_on = self.dependencies(catalog, &create.query, &planned)?;
             let definition = Definition::View { query: create.query_sql.clone() };
             let view = Object { depends_on, ..object(id, &create.name, columns_of(&planned, &create.columns), definition, text) };
             let change = if replaced.is_some() { Change::Replace(view) } else { Change::Create(view) };
@@ -195,10 +196,11 @@ impl Core {
         }
         self.refuse_zone(&create.query, text)?;
         let errors = next(&mut ids);
-        let plan = self.lower(&planned)?;
+        let plan = self.lower(&planned, catalog, &|_| true)?;
+        let depends_on = self.dependencies_of(catalog, &create.query, &planned, &plan)?;
         let definition = Definition::MaterializedView { query: create.query_sql.clone(), options: create.options.clone(), errors };
         let view = Object { depends_on, ..object(id, &create.name, columns_of(&planned, &create.columns), definition, text) };
-        let relation = self.workshop.computed(id, errors, 0, &plan, None)?;
+        let relation = self.workshop.computed(id, Some(errors), 0, &plan, None)?;
         let append_only = if plan.append_only { vec![id] } else { vec![] };
         let errors = errors_object(errors, &view, row_error_columns());
         Ok(Prepared {
@@ -219,10 +221,10 @@ impl Core {
         self.refuse_zone(&create.query, text)?;
         let mut ids = catalog.free_ids();
         let (id, errors) = (next(&mut ids), next(&mut ids));
-        let plan = self.lower(&planned)?;
-        let relation = self.workshop.computed(id, errors, 0, &plan, Some(connector(&create.options)?))?;
+        let plan = self.lower(&planned, catalog, &|_| true)?;
+        let relation = self.workshop.computed(id, Some(errors), 0, &plan, Some(connector(&create.options)?))?;
         let definition = Definition::Sink { query: create.query_sql.clone(), options: create.options.clone(), errors };
-        let depends_on = self.dependencies(catalog, &create.query, &planned)?;
+        let depends_on = self.dependencies_of(catalog, &create.query, &planned, &plan)?;
         let sink = Object { depends_on, ..object(id, &create.name, columns_of(&planned, &[]), definition, text) };
         let errors = errors_object(errors, &sink, row_error_columns());
         Ok(Prepared { change: Some(Change::CreateMany(vec![sink, errors])), create: vec![relation], tag, ..Prepared::default() })
@@ -321,6 +323,13 @@ impl Core {
         Ok(found)
     }
 
+    /// The same for what is kept current by `plan`, which may read indexes.
+    fn dependencies_of(&self, catalog: &Snapshot, query: &ast::Query, planned: &PlannedQuery, plan: &Plan) -> Result<Vec<ObjectId>> {
+        let mut found = self.dependencies(catalog, query, planned)?;
+        found.extend(plan.relations().into_iter().filter(|id| catalog.get(*id).is_some_and(|object| object.kind() == ObjectKind::Index)));
+        Ok(found)
+    }
+
     /// What the workers need of an object that is in the catalog already; `None` for views, functions and the errors relations
     /// of what is computed.
     pub(super) fn relation_of(&self, catalog: &Snapshot, object: &Object) -> Result<Option<NewRelation>> {
@@ -331,44 +340,50 @@ impl Core {
                 _ => Ok(None),
             },
             Definition::MaterializedView { query, errors, .. } => {
-                let plan = self.lower_again(object, query)?;
+                let plan = self.lower_again(catalog, object, query)?;
                 if plan.append_only {
                     self.append_only.write().expect("no one panics while holding it").insert(object.id);
                 }
-                self.workshop.computed(object.id, *errors, object.since, &plan, None).map(Some)
+                self.workshop.computed(object.id, Some(*errors), object.since, &plan, None).map(Some)
             }
             Definition::Sink { query, options, errors } => {
-                let plan = self.lower_again(object, query)?;
-                self.workshop.computed(object.id, *errors, object.since, &plan, Some(connector(options)?)).map(Some)
+                let plan = self.lower_again(catalog, object, query)?;
+                self.workshop.computed(object.id, Some(*errors), object.since, &plan, Some(connector(options)?)).map(Some)
+            }
+            Definition::Index { on, columns } => {
+                let plan = Plan::index(*on, schema_of(object), columns.clone());
+                self.workshop.computed(object.id, None, object.since, &plan, None).map(Some)
             }
             Definition::View { .. } | Definition::Function { .. } => Ok(None),
         }
     }
 
-    fn lower_again(&self, object: &Object, query: &str) -> Result<Plan> {
+    /// As it was created: of the indexes, those that it was made with.
+    fn lower_again(&self, catalog: &Snapshot, object: &Object, query: &str) -> Result<Plan> {
         let columns: Vec<String> = object.columns.iter().map(|column| column.name.clone()).collect();
-        self.lower(&self.plan_view(&*crate::plan::parse::parse_query(query)?, &columns, query)?)
+        let planned = self.plan_view(&*crate::plan::parse::parse_query(query)?, &columns, query)?;
+        self.lower(&planned, catalog, &|index| object.depends_on.contains(&index))
     }
 }
 
 /// A query's plan for EXPLAIN CREATE MATERIALIZED VIEW and for a SUBSCRIBE to a query.
 impl Core {
-    pub(super) fn lowered(&self, query: &ast::Query, columns: &[String]) -> Result<Plan> {
-        self.lower(&self.plan_view(query, columns, "")?)
+    pub(super) fn lowered(&self, query: &ast::Query, columns: &[String], may_use: &dyn Fn(ObjectId) -> bool) -> Result<Plan> {
+        self.lower(&self.plan_view(query, columns, "")?, &self.catalog(), may_use)
     }
 
-    /// The operators of a query that is kept current.
-    fn lower(&self, planned: &PlannedQuery) -> Result<Plan> {
+    /// The operators of a query that is kept current, with the indexes that it may use.
+    fn lower(&self, planned: &PlannedQuery, catalog: &Snapshot, may_use: &dyn Fn(ObjectId) -> bool) -> Result<Plan> {
         let mut plan = planned.lower()?;
         // What is recomputed is epochs behind, and would keep all of these apart in the relations that it looks rows up in.
         if !plan.is_recomputed() {
-            look_up(&mut plan, &|relation| self.shared.published.get(relation).and_then(|ports| ports.key));
+            look_up(&mut plan, &|relation| self.kept_by(catalog, relation, may_use));
         }
         Ok(plan)
     }
 }
 
-fn next(ids: &mut impl Iterator<Item = ObjectId>) -> ObjectId {
+pub(super) fn next(ids: &mut impl Iterator<Item = ObjectId>) -> ObjectId {
     ids.next().expect("ids do not end")
 }
 
@@ -376,7 +391,7 @@ fn schema_name(name: &Name) -> &str {
     name.schema.as_deref().unwrap_or("public")
 }
 
-fn object(id: ObjectId, name: &Name, columns: Vec<Column>, definition: Definition, text: &str) -> Object {
+pub(super) fn object(id: ObjectId, name: &Name, columns: Vec<Column>, definition: Definition, text: &str) -> Object {
     Object {
         id,
         schema: schema_name(name).into(),
@@ -472,7 +487,7 @@ fn check_watermark(stream: &Object) -> Result<()> {
     }
 }
 
-fn exists(catalog: &Snapshot, name: &Name, if_not_exists: bool, tag: &'static str) -> Result<Option<Prepared>> {
+pub(super) fn exists(catalog: &Snapshot, name: &Name, if_not_exists: bool, tag: &'static str) -> Result<Option<Prepared>> {
     if !catalog.schemas.contains_key(schema_name(name)) {
         return Err(Error::new(sqlstate::INVALID_SCHEMA_NAME, format!("schema \"{}\" does not exist", schema_name(name))));
     }
@@ -575,10 +590,14 @@ fn check_kind(kind: ObjectKind, object: &Object) -> Result<()> {
     if object.kind() == kind {
         return Ok(());
     }
-    Err(Error::new(sqlstate::WRONG_OBJECT_TYPE, format!("\"{}\" is not a {}", object.name, kind.noun())).with_hint(format!(
-        "Use {} to remove a {}.",
-        drop_tag(object.kind()),
-        object.kind().noun()
+    let article = |kind: ObjectKind| if kind.noun().starts_with(['e', 'i']) { "an" } else { "a" };
+    let message = format!("\"{}\" is not {} {}", object.name, article(kind), kind.noun());
+    let is = object.kind();
+    Err(Error::new(sqlstate::WRONG_OBJECT_TYPE, message).with_hint(format!(
+        "Use {} to remove {} {}.",
+        drop_tag(is),
+        article(is),
+        is.noun()
     )))
 }
 
@@ -596,6 +615,7 @@ fn drop_tag(kind: ObjectKind) -> &'static str {
         ObjectKind::MaterializedView => "DROP MATERIALIZED VIEW",
         ObjectKind::Sink => "DROP SINK",
         ObjectKind::Function => "DROP FUNCTION",
+        ObjectKind::Index => "DROP INDEX",
     }
 }
 

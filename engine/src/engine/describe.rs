@@ -48,7 +48,7 @@ impl Core {
     async fn explain(&self, explain: &Explain) -> Result<RecordBatch> {
         let lines = match explain.statement.as_ref() {
             Statement::CreateView(create) if create.materialized => {
-                let plan = self.lowered(&create.query, &create.columns)?;
+                let plan = self.lowered(&create.query, &create.columns, &|_| true)?;
                 explain::operators(&plan, &|id| self.name_of(id))
             }
             Statement::Query(query) => {
@@ -71,7 +71,8 @@ impl Core {
             return Err(Error::new(sqlstate::WRONG_OBJECT_TYPE, format!("\"{}\" is not a materialized view", name.name)));
         };
         let columns: Vec<String> = object.columns.iter().map(|column| column.name.clone()).collect();
-        query_plan(explain::operators(&self.lowered(&*parse_query(query)?, &columns)?, &|id| self.name_of(id)))
+        let plan = self.lowered(&*parse_query(query)?, &columns, &|index| object.depends_on.contains(&index))?;
+        query_plan(explain::operators(&plan, &|id| self.name_of(id)))
     }
 
     fn name_of(&self, id: ObjectId) -> String {
@@ -88,6 +89,7 @@ impl Core {
             ShowObjects::Views => &[ObjectKind::View, ObjectKind::MaterializedView],
             ShowObjects::MaterializedViews => &[ObjectKind::MaterializedView],
             ShowObjects::Sinks => &[ObjectKind::Sink],
+            ShowObjects::Indexes => &[ObjectKind::Index],
             ShowObjects::Jobs => &[],
         };
         let catalog = self.catalog();

@@ -65,7 +65,7 @@ impl RelationProvider for Names<'_> {
         match &object.definition {
             Definition::View { query } => self.view(object, query, false),
             Definition::MaterializedView { query, .. } if self.expand_views => self.view(object, query, true),
-            Definition::Sink { .. } | Definition::Function { .. } => None,
+            Definition::Sink { .. } | Definition::Function { .. } | Definition::Index { .. } => None,
             _ => Some(Relation::Stored { id: object.id, schema: schema_of(object), append_only: self.core.is_append_only(object) }),
         }
     }

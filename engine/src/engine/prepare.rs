@@ -87,7 +87,7 @@ impl Core {
             }
             Statement::Subscribe(subscribe) => {
                 self.query_columns(&subscribe.query, parsed, inference)?;
-                Some(super::subscribe::subscription_schema(&self.lowered(&subscribe.query, &[])?.schema))
+                Some(super::subscribe::subscription_schema(&self.lowered(&subscribe.query, &[], &|_| false)?.schema))
             }
             Statement::Explain(explain) => {
                 self.columns_of(&Parsed { statement: explain.statement.as_ref().clone(), ..parsed.clone() }, inference)?;

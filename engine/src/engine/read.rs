@@ -92,7 +92,10 @@ impl Core {
         let providers = relations.into_iter().zip(snapshots).map(|(id, snapshots)| {
             let provider = match transaction.and_then(|transaction| transaction.written(id)) {
                 Some(written) => written.provider()?,
-                None => Arc::new(SnapshotTable::new(schema_of(catalog.require(id)?), snapshots)),
+                None => {
+                    let table = SnapshotTable::new(schema_of(catalog.require(id)?), snapshots);
+                    Arc::new(table.with_indexes(self.index_snapshots(&catalog, id, hold.epoch())))
+                }
             };
             Ok((id, provider))
         });

@@ -1,7 +1,8 @@
 //! A relation's snapshots as a table for DataFusion.
 //!
 //! Guaranteed: the planner is told how many rows there are at most, so that joins keep their smaller side; and a query that says which
-//! values all columns of the relation's key have looks its rows up, in as much time whether there are a thousand or a million.
+//! values all columns of the relation's key have looks its rows up, in as much time whether there are a thousand or a million. So does
+//! one that says it of the columns of an index.
 
 use std::fmt;
 use std::sync::Arc;
@@ -36,6 +37,8 @@ pub(super) const FEW_ROWS: u64 = 8192;
 pub(super) struct SnapshotTable {
     schema: SchemaRef,
     partitions: Vec<Partition>,
+    /// The same rows, by worker, kept by other keys.
+    indexes: Vec<Vec<Snapshot>>,
 }
 
 /// Rows of one worker, or few rows of all.
@@ -62,19 +65,29 @@ impl SnapshotTable {
             true => vec![snapshots],
             false => snapshots.into_iter().map(|snapshot| vec![snapshot]).collect(),
         };
-        Self { schema, partitions: partitioned.into_iter().map(Partition::new).collect() }
+        Self { schema, partitions: partitioned.into_iter().map(Partition::new).collect(), indexes: Vec::new() }
     }
 
-    /// The columns by which rows can be looked up; none when they cannot.
-    fn key(&self) -> &[usize] {
-        let first = self.partitions.first().and_then(|partition| partition.snapshots.first());
-        first.and_then(Snapshot::key).unwrap_or_default()
+    /// With indexes that have these rows, each by worker.
+    pub(super) fn with_indexes(self, indexes: Vec<Vec<Snapshot>>) -> Self {
+        Self { indexes, ..self }
     }
 
-    /// All in one partition, for a few rows.
-    fn in_one_partition(&self, n_rows: u64) -> Self {
-        let snapshots = self.partitions.iter().flat_map(|partition| partition.snapshots.iter().cloned()).collect();
-        Self { schema: Arc::clone(&self.schema), partitions: vec![Partition { snapshots, n_rows_at_most: n_rows }] }
+    /// The columns by which rows can be looked up: those of the relation itself, then those of each index. None where they cannot.
+    fn keys(&self) -> impl Iterator<Item = &[usize]> {
+        let own = self.partitions.first().and_then(|partition| partition.snapshots.first());
+        let first = std::iter::once(own).chain(self.indexes.iter().map(|snapshots| snapshots.first()));
+        first.map(|snapshot| snapshot.and_then(Snapshot::key).unwrap_or_default())
+    }
+
+    /// The rows of few keys, all in one partition: in the place `way` of [`Self::keys`].
+    fn looked_up(&self, way: usize, n_keys: u64) -> Self {
+        let snapshots = match way.checked_sub(1) {
+            None => self.partitions.iter().flat_map(|partition| partition.snapshots.iter().cloned()).collect(),
+            Some(index) => self.indexes[index].clone(),
+        };
+        let partitions = vec![Partition { snapshots, n_rows_at_most: n_keys }];
+        Self { schema: Arc::clone(&self.schema), partitions, indexes: Vec::new() }
     }
 }
 
@@ -108,18 +121,33 @@ impl TableProvider for SnapshotTable {
         _limit: Option<usize>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
         let (columns, schema) = (projection.cloned(), project_schema(&self.schema, projection)?);
-        let keys = keys_named(filters, self.key(), &self.schema)?;
-        let table =
-            keys.as_ref().map_or_else(|| self.clone(), |keys| self.in_one_partition(keys.first().map_or(0, |key| key.len() as u64)));
+        let (mut table, mut keys) = (self.clone(), None);
+        for (way, key) in self.keys().enumerate() {
+            keys = keys_named(filters, key, &self.schema)?;
+            if let Some(keys) = &keys {
+                table = self.looked_up(way, keys.first().map_or(0, |key| key.len() as u64));
+                break;
+            }
+        }
         Ok(DataSourceExec::from_data_source(Scan { table, keys, columns, schema }))
     }
 
     fn supports_filters_pushdown(&self, filters: &[&Expr]) -> Result<Vec<TableProviderFilterPushDown>> {
         // The filter stays above the scan, too: it decides, and the scan only leaves out rows that it would.
-        let names_keys = |filter: &&Expr| values_named(filter, &self.schema).is_some_and(|(column, _)| self.key().contains(&column));
+        let names_keys =
+            |filter: &&Expr| values_named(filter, &self.schema).is_some_and(|(column, _)| self.keys().any(|key| key.contains(&column)));
         let answer =
             |filter| if names_keys(filter) { TableProviderFilterPushDown::Inexact } else { TableProviderFilterPushDown::Unsupported };
         Ok(filters.iter().map(answer).collect())
+    }
+}
+
+/// An index may have many rows of one key.
+fn in_pieces(rows: crate::Result<RecordBatch>) -> Box<dyn Iterator<Item = crate::Result<RecordBatch>> + Send> {
+    const N_ROWS: usize = FEW_ROWS as usize;
+    match rows {
+        Ok(rows) => Box::new((0..rows.num_rows()).step_by(N_ROWS).map(move |at| Ok(rows.slice(at, N_ROWS.min(rows.num_rows() - at))))),
+        Err(error) => Box::new(std::iter::once(Err(error))),
     }
 }
 
@@ -135,9 +163,7 @@ impl DataSource for Scan {
         let keys = self.keys.clone();
         let snapshots = self.table.partitions[partition].snapshots.clone();
         let rows = move |snapshot: Snapshot| match &keys {
-            Some(keys) => {
-                Box::new(std::iter::once(snapshot.lookup(keys).and_then(|found| repeated(&found)))) as Box<dyn Iterator<Item = _> + Send>
-            }
+            Some(keys) => in_pieces(snapshot.lookup(keys).and_then(|found| repeated(&found))),
             None => snapshot.batches(),
         };
         let batches = snapshots.into_iter().flat_map(rows).map(move |batch| {

@@ -68,7 +68,8 @@ impl Engine {
     pub async fn subscribe(&self, subscribe: &Subscribe) -> Result<Subscription> {
         let core = &self.core;
         core.refuse_zone(&subscribe.query, "")?;
-        let plan = core.lowered(&subscribe.query, &[])?;
+        // Of no index, which would have to be there as long as someone follows.
+        let plan = core.lowered(&subscribe.query, &[], &|_| false)?;
         let (relation, unnamed) = match whole_relation(&plan, core) {
             Some(relation) => (relation, None),
             None => {
@@ -112,7 +113,7 @@ impl Core {
                 *next += 2;
                 vec![ObjectId(*next - 2), ObjectId(*next - 1)]
             };
-            let relation = self.workshop.computed(ids[0], ids[1], 0, plan, None)?;
+            let relation = self.workshop.computed(ids[0], Some(ids[1]), 0, plan, None)?;
             let version = self.catalog().version;
             let define = |reply| {
                 Request::Define(Box::new(Define { version, change: None, create: vec![relation], drop: vec![], writes: vec![], reply }))

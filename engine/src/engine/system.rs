@@ -30,7 +30,7 @@ pub(super) fn relation(core: &Core, schema: Option<&str>, name: &str) -> Option<
     Some(Arc::new(table))
 }
 
-/// `thalweg.jobs`: what runs, one row per source, materialized view and sink.
+/// `thalweg.jobs`: what runs, one row per source, materialized view, index and sink.
 pub(super) fn jobs(core: &Core) -> RecordBatch {
     let catalog = core.catalog();
     let entries: BTreeMap<ObjectId, RelationEntry> = core.shared.metrics.entries().into_iter().collect();
@@ -43,6 +43,7 @@ pub(super) fn jobs(core: &Core) -> RecordBatch {
                 ("source", n_rows_in.get(&object.id).copied().unwrap_or(0))
             }
             Definition::MaterializedView { .. } => ("materialized view", entry.kept().n_rows),
+            Definition::Index { .. } => ("index", entry.kept().n_rows),
             Definition::Sink { .. } => ("sink", entry.operator_counts().last().map_or(0, |counts| counts.n_rows_out)),
             _ => continue,
         };
@@ -69,7 +70,7 @@ fn state(core: &Core, object: &Object, entry: &RelationEntry, is_failed: bool) -
     if !is_source && entry.frontier() <= object.since { "building" } else { "running" }
 }
 
-/// `thalweg.operators`: one row per operator of each materialized view and sink.
+/// `thalweg.operators`: one row per operator of each materialized view, index and sink.
 fn operators(core: &Core) -> RecordBatch {
     let catalog = core.catalog();
     let columns = [

@@ -157,7 +157,7 @@ pub(super) fn kernel(plan: &Plan) -> Result<Option<Box<dyn Kernel>>> {
     Ok(Some(match &plan.node {
         Node::Map(map) => Box::new(MapKernel::with_schema(map, plan.schema.clone())?),
         Node::Unnest(unnest) => Box::new(UnnestKernel::new(unnest, plan.schema.clone())),
-        Node::Union(_) => Box::new(UnionKernel::new(plan.schema.clone())),
+        Node::Union(_) | Node::Arrange(_) => Box::new(UnionKernel::new(plan.schema.clone())),
         Node::Aggregate(aggregate) => Box::new(AggregateKernel::with_schema(aggregate, aggregate.input.append_only, plan.schema.clone())?),
         Node::Join(join) => Box::new(JoinKernel::new(join, [None, None])?),
         Node::TopN(top) => match FirstRowKernel::of(top, top.input.append_only, plan.schema.clone())? {
@@ -209,6 +209,7 @@ fn work(plan: &Plan, worker: usize, imports: &[ObjectId], metrics: &mut NextMetr
 /// How rows reach a stateful operator: sharded by what it keys its state on, and left where they are when they already are.
 fn route(plan: &Plan, port: usize, input: &Placement) -> Route {
     let (keys, is_there) = match &plan.node {
+        Node::Arrange(arrange) => (&arrange.keys, input.is_by(&arrange.keys)),
         Node::Aggregate(aggregate) => (&aggregate.keys, input.keeps_together(&aggregate.keys)),
         Node::TopN(top) => (&top.partition, input.keeps_together(&top.partition)),
         Node::Over(over) => (&over.partition, input.keeps_together(&over.partition)),
@@ -248,6 +249,7 @@ impl Plan {
             Node::Map(_) => "Project".into(),
             Node::Unnest(_) => "Unnest".into(),
             Node::Union(_) => "Union".into(),
+            Node::Arrange(_) => "Arrange".into(),
             Node::Aggregate(aggregate) if aggregate.aggregates.is_empty() => "Distinct".into(),
             Node::Aggregate(_) => "Aggregate".into(),
             Node::Join(join) => format!("Join {}", join_name(join.kind)),
@@ -301,6 +303,7 @@ mod tests {
         assert_eq!(routed(Node::TopN(top(vec![1])), 0), Route::ByKey(vec![1]));
         assert_eq!(routed(Node::TopN(top(vec![])), 0), Route::ToOne);
         assert_eq!(routed(Node::Union(vec![input(), input()]), 1), Route::Local);
+        assert_eq!(routed(Plan::index(ObjectId(1), input().schema, vec![1]).node, 0), Route::ByKey(vec![1]));
     }
 
     #[test]

@@ -23,7 +23,7 @@ impl Placement {
                 .renamed(|column| unnest.output.iter().position(|from| matches!(from, UnnestColumn::Kept(kept) if *kept == column))),
             Node::Union(_) if arrived.windows(2).all(|pair| pair[0] == pair[1]) => arrived.into_iter().next().unwrap_or_default(),
             Node::Aggregate(aggregate) => arrived[0].renamed(|column| aggregate.keys.iter().position(|key| *key == column)),
-            Node::TopN(_) => arrived.into_iter().next().unwrap_or_default(),
+            Node::Arrange(_) | Node::TopN(_) => arrived.into_iter().next().unwrap_or_default(),
             Node::Over(over) => {
                 let n_kept = plan.schema.fields().len() - over.windows.len();
                 arrived[0].renamed(|column| (column < n_kept).then_some(column))

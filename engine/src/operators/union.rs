@@ -1,4 +1,4 @@
-//! UNION ALL: the changes of all inputs, under one schema. Keeps nothing.
+//! UNION ALL: the changes of all inputs, under one schema. Keeps nothing. With one input: its changes, as an index takes them.
 
 use arrow::array::{RecordBatch, RecordBatchOptions};
 use arrow::datatypes::SchemaRef;

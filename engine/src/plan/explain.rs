@@ -74,6 +74,7 @@ fn describe(plan: &Plan, name_of: &dyn Fn(ObjectId) -> String) -> String {
         Node::Map(map) => describe_map(map, &plan.schema),
         Node::Unnest(unnest) => format!("Unnest {}", names(&unnest.input.schema, unnest.list_columns.iter().copied())),
         Node::Union(inputs) => format!("Union all of {} inputs", inputs.len()),
+        Node::Arrange(arrange) => format!("Arrange keys: {}", names(&plan.schema, arrange.keys.iter().copied())),
         Node::Aggregate(aggregate) => {
             let keys = names(&aggregate.input.schema, aggregate.keys.iter().copied());
             match aggregate.aggregates.as_slice() {
@@ -176,7 +177,7 @@ fn rows(top: &TopN) -> String {
 /// What bounds the operator's state; `None` for those that keep none.
 fn state_bound(plan: &Plan, name_of: &dyn Fn(ObjectId) -> String) -> Option<String> {
     match &plan.node {
-        Node::Scan { .. } | Node::Constant(_) | Node::Map(_) | Node::Unnest(_) | Node::Union(_) | Node::Given(_) => None,
+        Node::Scan { .. } | Node::Constant(_) | Node::Map(_) | Node::Unnest(_) | Node::Union(_) | Node::Arrange(_) | Node::Given(_) => None,
         Node::Aggregate(aggregate) => {
             let kept =
                 aggregate.aggregates.iter().filter(|call| keeps_values(call, aggregate.input.append_only)).map(|call| call.function.name());

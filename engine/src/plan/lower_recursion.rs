@@ -149,7 +149,7 @@ impl Threading {
             Node::TopN(top) => self.top(top, &schema),
             Node::Over(over) => self.over(over, &schema),
             Node::Scan { .. } | Node::Constant(_) => unreachable!("these have no inputs that could be recursive"),
-            Node::Temporal(_) | Node::Recursion(_) | Node::Recompute(_) => None,
+            Node::Arrange(_) | Node::Temporal(_) | Node::Recursion(_) | Node::Recompute(_) => None,
         }
     }
 

@@ -105,6 +105,8 @@ pub enum Node {
     Unnest(Unnest),
     /// UNION ALL of inputs with one schema. Stateless.
     Union(Vec<Plan>),
+    /// The same rows, spread over workers by columns of theirs: what an index keeps. Stateless.
+    Arrange(Arrange),
     /// GROUP BY. Without aggregates it is DISTINCT on the keys.
     Aggregate(Aggregate),
     /// A join of two inputs on equal keys and a residual condition.
@@ -132,6 +134,15 @@ pub struct Map {
     pub predicate: Option<Arc<dyn PhysicalExpr>>,
     /// Over the input's columns, one per output column.
     pub expressions: Vec<Arc<dyn PhysicalExpr>>,
+}
+
+/// The input's rows where a hash of `keys` says.
+#[derive(Debug, Clone)]
+pub struct Arrange {
+    /// The input.
+    pub input: Box<Plan>,
+    /// Indices of the columns, by which the rows are kept, too.
+    pub keys: Vec<usize>,
 }
 
 /// One output row per element of the list columns; other columns are repeated.
@@ -409,7 +420,7 @@ impl Plan {
     /// How this node (not its inputs) is maintained.
     pub fn maintenance(&self) -> Maintenance {
         match &self.node {
-            Node::Scan { .. } | Node::Constant(_) | Node::Map(_) | Node::Unnest(_) | Node::Union(_) | Node::Given(_) => {
+            Node::Scan { .. } | Node::Constant(_) | Node::Map(_) | Node::Unnest(_) | Node::Union(_) | Node::Arrange(_) | Node::Given(_) => {
                 Maintenance::Stateless
             }
             Node::Aggregate(_) | Node::Join(_) | Node::TopN(_) | Node::Over(_) | Node::Temporal(_) | Node::Recursion(_) => {
@@ -426,6 +437,7 @@ impl Plan {
             Node::Map(map) => vec![&map.input],
             Node::Unnest(unnest) => vec![&unnest.input],
             Node::Union(inputs) => inputs.iter().collect(),
+            Node::Arrange(arrange) => vec![&arrange.input],
             Node::Aggregate(aggregate) => vec![&aggregate.input],
             Node::Join(join) => vec![&join.left, &join.right],
             Node::TopN(top) => vec![&top.input],
@@ -443,6 +455,7 @@ impl Plan {
             Node::Map(map) => vec![&mut map.input],
             Node::Unnest(unnest) => vec![&mut unnest.input],
             Node::Union(inputs) => inputs.iter_mut().collect(),
+            Node::Arrange(arrange) => vec![&mut arrange.input],
             Node::Aggregate(aggregate) => vec![&mut aggregate.input],
             Node::Join(join) => {
                 let Join { left, right, .. } = &mut **join;
@@ -457,6 +470,14 @@ impl Plan {
             Node::Recursion(recursion) => std::iter::once(&mut recursion.first).chain(&mut recursion.others).collect(),
             Node::Recompute(recompute) => recompute.inputs.iter_mut().collect(),
         }
+    }
+
+    /// All rows of a relation, to be kept by `keys`.
+    pub fn index(relation: ObjectId, schema: SchemaRef, keys: Vec<usize>) -> Self {
+        let node = Node::Scan { relation, columns: (0..schema.fields().len()).collect() };
+        // Rows that are only ever added are kept without a key.
+        let plan = |node| Self { node, schema: Arc::clone(&schema), append_only: false };
+        plan(Node::Arrange(Arrange { input: Box::new(plan(node)), keys }))
     }
 
     /// Lets every column be null, here and below. What a logical plan says of that is not to be relied upon: a scalar subquery
@@ -494,8 +515,11 @@ impl Plan {
         found
     }
 
-    /// The columns by which readers of the result will look for rows: those it is grouped by, else all.
+    /// The columns by which readers of the result will look for rows: those it is arranged or grouped by, else all.
     pub fn lookup_key(&self) -> Vec<usize> {
+        if let Node::Arrange(arrange) = &self.node {
+            return arrange.keys.clone();
+        }
         self.grouped_by().filter(|key| !key.is_empty()).unwrap_or_else(|| (0..self.schema.fields().len()).collect())
     }
 

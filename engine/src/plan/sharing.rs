@@ -40,6 +40,7 @@ fn does_the_same(a: &Plan, b: &Plan) -> bool {
             (Node::Map(a), Node::Map(b)) => same_map(a, b),
             (Node::Unnest(a), Node::Unnest(b)) => same_unnest(a, b),
             (Node::Union(a), Node::Union(b)) => a.len() == b.len(),
+            (Node::Arrange(a), Node::Arrange(b)) => a.keys == b.keys,
             (Node::Aggregate(a), Node::Aggregate(b)) => same_aggregate(a, b),
             (Node::Join(a), Node::Join(b)) => same_join(a, b),
             (Node::TopN(a), Node::TopN(b)) => same_top(a, b),

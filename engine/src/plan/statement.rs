@@ -50,6 +50,8 @@ pub enum Statement {
     CreateView(CreateView),
     /// CREATE SINK.
     CreateSink(CreateSink),
+    /// CREATE INDEX.
+    CreateIndex(CreateIndex),
     /// CREATE SCHEMA.
     CreateSchema {
         /** Its name. */
@@ -315,6 +317,8 @@ pub enum ShowObjects {
     MaterializedViews,
     /// Sinks.
     Sinks,
+    /// Indexes.
+    Indexes,
     /// What runs: `thalweg.jobs`.
     Jobs,
 }
@@ -405,6 +409,19 @@ pub struct CreateView {
     pub query_sql: String,
     /// `WITH (…)`.
     pub options: BTreeMap<String, String>,
+}
+
+/// CREATE INDEX [name] ON relation (column, …).
+#[derive(Debug, Clone)]
+pub struct CreateIndex {
+    /// Its own name, in the schema of the relation; made of the relation's and the columns' when not given.
+    pub name: Option<String>,
+    /// No error when there.
+    pub if_not_exists: bool,
+    /// Of which relation.
+    pub on: Name,
+    /// Names of the columns.
+    pub columns: Vec<String>,
 }
 
 /// CREATE SINK name FROM relation | AS query WITH (…).

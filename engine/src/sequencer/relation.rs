@@ -9,7 +9,7 @@ use catalog::{Column, Definition, Object, ObjectId};
 
 use super::intake::IntakeTimes;
 use super::table::Table;
-use crate::command::{Create, CreateDataflow, Keep};
+use crate::command::{Create, CreateDataflow, CreateErrors, Keep};
 use crate::decode::decode_error_schema;
 use crate::metrics::RelationEntry;
 use crate::operators::graph;
@@ -146,8 +146,8 @@ impl Workshop {
         })
     }
 
-    /// A materialized view or sink, kept current by `plan`.
-    pub fn computed(&self, id: ObjectId, errors: ObjectId, since: Epoch, plan: &Plan, sink: Option<&str>) -> Result<NewRelation> {
+    /// A materialized view, sink or index, kept current by `plan`; failing rows go to `errors`, where any can fail.
+    pub fn computed(&self, id: ObjectId, errors: Option<ObjectId>, since: Epoch, plan: &Plan, sink: Option<&str>) -> Result<NewRelation> {
         let entry = RelationEntry::new(self.n_workers, graph::names(plan));
         let errors_entry = RelationEntry::new(self.n_workers, Vec::new());
         let (published, errors_published) = (Published::for_workers(self.n_workers), Published::for_workers(self.n_workers));
@@ -169,23 +169,24 @@ impl Workshop {
                 as_of: 0,
                 dataflow: Some(CreateDataflow {
                     graph,
-                    errors,
-                    errors_metrics: Arc::clone(&errors_entry.relation[worker]),
-                    errors_published: Arc::clone(&errors_published[worker]),
+                    errors: errors.map(|relation| CreateErrors {
+                        relation,
+                        metrics: Arc::clone(&errors_entry.relation[worker]),
+                        published: Arc::clone(&errors_published[worker]),
+                    }),
                     in_flow_control: !plan.is_recomputed(),
                 }),
             });
         }
+        let of_errors = errors.map(|errors| ((errors, errors_entry), (errors, Ports { ports: errors_published, key: None })));
+        let (errors_metrics, errors_ports): (Vec<_>, Vec<_>) = of_errors.into_iter().unzip();
         Ok(NewRelation {
             id,
             since,
             reads: plan.relations(),
             creates: vec![creates],
-            metrics: vec![(id, entry), (errors, errors_entry)],
-            published: vec![
-                (id, Ports { ports: published, key: graph::key_of(plan) }),
-                (errors, Ports { ports: errors_published, key: None }),
-            ],
+            metrics: [vec![(id, entry)], errors_metrics].concat(),
+            published: [vec![(id, Ports { ports: published, key: graph::key_of(plan) })], errors_ports].concat(),
             stored: None,
             source: None,
         })

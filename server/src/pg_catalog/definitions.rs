@@ -3,7 +3,7 @@
 use catalog::types::SystemType;
 use catalog::{Definition, Object, SqlType};
 
-use super::known::{Known, TYPES, index_name, primary_key, quote_ident};
+use super::known::{Index, Known, TYPES, primary_key, quote_ident};
 use super::oids::Derived;
 
 /// A view's query as Postgres ends it.
@@ -11,32 +11,37 @@ pub fn view_definition(query: &str) -> String {
     format!(" {};", query.trim().trim_end_matches(';'))
 }
 
-/// The columns of a table's key, quoted.
-fn key_columns(object: &Object) -> Vec<String> {
-    primary_key(object).iter().map(|place| quote_ident(&object.columns[*place].name)).collect()
+/// The columns of an index, quoted.
+fn index_columns(index: &Index) -> Vec<String> {
+    index.columns.iter().map(|place| quote_ident(&index.table.columns[*place].name)).collect()
 }
 
-/// The index of a table's key.
-pub fn index_definition(object: &Object) -> String {
-    let (name, schema, table) = (quote_ident(&index_name(object)), quote_ident(&object.schema), quote_ident(&object.name));
-    format!("CREATE UNIQUE INDEX {name} ON {schema}.{table} USING btree ({})", key_columns(object).join(", "))
+/// An index.
+pub fn index_definition(index: &Index) -> String {
+    let (schema, table) = (quote_ident(&index.table.schema), quote_ident(&index.table.name));
+    index_of(index, &format!("{schema}.{table}"))
 }
 
 /// The same where the table's schema need not be told.
-pub fn visible_index_definition(object: &Object) -> String {
-    let (name, table) = (quote_ident(&index_name(object)), quote_ident(&object.name));
-    format!("CREATE UNIQUE INDEX {name} ON {table} USING btree ({})", key_columns(object).join(", "))
+pub fn visible_index_definition(index: &Index) -> String {
+    index_of(index, &quote_ident(&index.table.name))
 }
 
-/// One column of that index, from 1.
-pub fn index_part(object: &Object, number: i64) -> Option<String> {
+fn index_of(index: &Index, table: &str) -> String {
+    let unique = if index.created.is_none() { "UNIQUE " } else { "" };
+    format!("CREATE {unique}INDEX {} ON {table} USING btree ({})", quote_ident(&index.name()), index_columns(index).join(", "))
+}
+
+/// One column of an index, from 1.
+pub fn index_part(index: &Index, number: i64) -> Option<String> {
     let place = usize::try_from(number).ok()?.checked_sub(1)?;
-    Some(key_columns(object).into_iter().nth(place).unwrap_or_default())
+    Some(index_columns(index).into_iter().nth(place).unwrap_or_default())
 }
 
 /// The constraint of a table's key.
 pub fn constraint_definition(object: &Object) -> String {
-    format!("PRIMARY KEY ({})", key_columns(object).join(", "))
+    let columns: Vec<String> = primary_key(object).iter().map(|place| quote_ident(&object.columns[*place].name)).collect();
+    format!("PRIMARY KEY ({})", columns.join(", "))
 }
 
 /// The arguments of a function as they are declared.

@@ -26,12 +26,23 @@ pub struct Known {
 pub enum Class<'a> {
     /// Made by a user.
     Object(&'a Object),
-    /// The index of a table's primary key.
-    Index(&'a Object),
+    /// An index.
+    Index(Index<'a>),
     /// Of `pg_catalog` or `information_schema`.
     System(&'static Relation),
     /// `thalweg.jobs` or `thalweg.operators`.
     Own(&'static str),
+}
+
+/// An index as Postgres sees it: that of a table's primary key, which is the table, or one that was created.
+#[derive(Clone, Copy)]
+pub struct Index<'a> {
+    /// What it is an index of.
+    pub table: &'a Object,
+    /// Its columns, from 0.
+    pub columns: &'a [usize],
+    /// The object, of one that was created.
+    pub created: Option<&'a Object>,
 }
 
 /// A type of PostgreSQL's own, from `pg_type`.
@@ -114,17 +125,39 @@ impl Known {
         })
     }
 
+    /// All indexes.
+    pub fn indexes(&self) -> impl Iterator<Item = Index<'_>> {
+        let of_keys = self.keyed().map(|(table, columns)| Index { table, columns, created: None });
+        of_keys.chain(self.catalog.objects.values().filter_map(|object| self.created_index(object)))
+    }
+
+    /// Whether a relation has an index.
+    pub fn has_index(&self, object: &Object) -> bool {
+        !primary_key(object).is_empty() || self.catalog.indexes_on(object.id).next().is_some()
+    }
+
+    fn created_index<'a>(&'a self, object: &'a Object) -> Option<Index<'a>> {
+        match &object.definition {
+            Definition::Index { on, columns } => Some(Index { table: self.catalog.get(*on)?, columns, created: Some(object) }),
+            _ => None,
+        }
+    }
+
     /// The relation of this oid.
     pub fn class(&self, oid: u32) -> Option<Class<'_>> {
         let object = |id: ObjectId| self.catalog.get(id);
         if let Some(of) = Derived::Index.object(oid) {
-            return object(of).filter(|object| !primary_key(object).is_empty()).map(Class::Index);
+            let of_key = |table| Index { table, columns: primary_key(table), created: None };
+            return object(of).map(of_key).filter(|index| !index.columns.is_empty()).map(Class::Index);
         }
         if let Some((name, _)) = OWN.iter().find(|(_, own)| *own == oid) {
             return Some(Class::Own(name));
         }
         match object(ObjectId(oid)) {
-            Some(object) => relkind(object).map(|_| Class::Object(object)),
+            Some(object) => match self.created_index(object) {
+                Some(index) => Some(Class::Index(index)),
+                None => relkind(object).map(|_| Class::Object(object)),
+            },
             None => RELATIONS.values().find(|relation| relation.oid == oid).map(Class::System),
         }
     }
@@ -139,11 +172,11 @@ impl Known {
         }
         let own = self.catalog.resolve(schema, name).filter(|object| relkind(object).is_some()).map(|object| object.id.0);
         own.or_else(|| {
-            let mut keyed = self.keyed().filter(|(object, _)| match schema {
-                Some(schema) => object.schema == schema,
-                None => SEARCH_PATH.contains(&object.schema.as_str()),
+            let mut indexes = self.indexes().filter(|index| match schema {
+                Some(schema) => index.table.schema == schema,
+                None => SEARCH_PATH.contains(&index.table.schema.as_str()),
             });
-            keyed.find(|(object, _)| index_name(object) == name).map(|(object, _)| Derived::Index.of(object.id))
+            indexes.find(|index| index.name() == name).map(|index| index.oid())
         })
     }
 
@@ -157,7 +190,7 @@ impl Known {
     pub fn class_name(&self, oid: u32) -> Option<(String, String)> {
         Some(match self.class(oid)? {
             Class::Object(object) => (object.schema.clone(), object.name.clone()),
-            Class::Index(object) => (object.schema.clone(), index_name(object)),
+            Class::Index(index) => (index.table.schema.clone(), index.name()),
             Class::System(relation) => (relation.schema.clone(), relation.name.clone()),
             Class::Own(name) => ("thalweg".to_owned(), name.to_owned()),
         })
@@ -178,6 +211,18 @@ impl Known {
     }
 }
 
+impl Index<'_> {
+    /// Its oid.
+    pub fn oid(&self) -> u32 {
+        self.created.map_or_else(|| Derived::Index.of(self.table.id), |index| index.id.0)
+    }
+
+    /// Its name.
+    pub fn name(&self) -> String {
+        self.created.map_or_else(|| index_name(self.table), |index| index.name.clone())
+    }
+}
+
 /// `pg_class.relkind`; `None` for what is no relation in Postgres.
 pub fn relkind(object: &Object) -> Option<&'static str> {
     match object.definition {
@@ -185,7 +230,8 @@ pub fn relkind(object: &Object) -> Option<&'static str> {
         // Rows that nobody writes: a table would invite to.
         Definition::View { .. } | Definition::Errors { .. } => Some("v"),
         Definition::MaterializedView { .. } => Some("m"),
-        Definition::Sink { .. } | Definition::Function { .. } => None,
+        // Indexes are beside relations: [`Known::indexes`].
+        Definition::Sink { .. } | Definition::Function { .. } | Definition::Index { .. } => None,
     }
 }
 

@@ -2,8 +2,7 @@
 
 use super::cluster::ROLE;
 use super::definitions::{index_definition, view_definition};
-use super::known::{Known, index_name, primary_key, relkind, view_query};
-use super::oids::Derived;
+use super::known::{Index, Known, relkind, view_query};
 use super::table::{RELATIONS, Rows, row};
 
 /// Appends a relation's rows; false when it is none of these.
@@ -22,7 +21,7 @@ pub fn fill(known: &Known, relation: &str, rows: &mut Rows) -> bool {
 fn tables(known: &Known, rows: &mut Rows) {
     for object in known.relations().filter(|object| relkind(object) == Some("r")) {
         row!(rows,
-            schemaname: &object.schema, tablename: &object.name, tableowner: ROLE, hasindexes: !primary_key(object).is_empty(),
+            schemaname: &object.schema, tablename: &object.name, tableowner: ROLE, hasindexes: known.has_index(object),
             hasrules: false, hastriggers: false, rowsecurity: false,
         );
     }
@@ -40,7 +39,7 @@ fn views(known: &Known, materialized: bool, rows: &mut Rows) {
         let definition = view_query(object).map(view_definition);
         match materialized {
             true => row!(rows,
-                schemaname: &object.schema, matviewname: &object.name, matviewowner: ROLE, hasindexes: false, ispopulated: true,
+                schemaname: &object.schema, matviewname: &object.name, matviewowner: ROLE, hasindexes: known.has_index(object), ispopulated: true,
                 definition: definition,
             ),
             false => row!(rows, schemaname: &object.schema, viewname: &object.name, viewowner: ROLE, definition: definition),
@@ -52,10 +51,9 @@ fn views(known: &Known, materialized: bool, rows: &mut Rows) {
 }
 
 fn indexes(known: &Known, rows: &mut Rows) {
-    for (object, _) in known.keyed() {
-        row!(rows,
-            schemaname: &object.schema, tablename: &object.name, indexname: index_name(object), indexdef: index_definition(object),
-        );
+    for index in known.indexes() {
+        let Index { table, .. } = index;
+        row!(rows, schemaname: &table.schema, tablename: &table.name, indexname: index.name(), indexdef: index_definition(&index));
     }
 }
 
@@ -69,10 +67,10 @@ fn table_statistics(known: &Known, relation: &str, rows: &mut Rows) {
 }
 
 fn index_statistics(known: &Known, rows: &mut Rows) {
-    for (object, _) in known.keyed() {
+    for index in known.indexes() {
+        let Index { table, .. } = index;
         row!(rows,
-            relid: object.id.0, indexrelid: Derived::Index.of(object.id), schemaname: &object.schema, relname: &object.name,
-            indexrelname: index_name(object),
+            relid: table.id.0, indexrelid: index.oid(), schemaname: &table.schema, relname: &table.name, indexrelname: index.name(),
         );
     }
 }

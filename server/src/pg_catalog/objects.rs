@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 use catalog::{Definition, Object, SqlType};
 
 use super::known::{
-    BuiltIn, Class, Known, OWN, TYPE_OIDS, TYPES, index_name, is_not_null, primary_key, relkind, system_oid, type_oid, view_query,
+    BuiltIn, Class, Index, Known, OWN, TYPE_OIDS, TYPES, index_name, is_not_null, primary_key, relkind, system_oid, type_oid, view_query,
 };
 use super::oids::{self, Derived};
 use super::table::{RELATIONS, Rows, row};
@@ -49,16 +49,16 @@ fn classes(known: &Known, rows: &mut Rows) {
             oid: object.id.0, relname: &object.name, relnamespace: known.namespace(&object.schema), relowner: oids::ROLE,
             reltype: Derived::RowType.of(object.id), relam: if stored { oids::HEAP } else { 0 },
             relfilenode: if stored { object.id.0 } else { 0 }, relpages: pages(n_bytes), reltuples: if stored { n_rows as i64 } else { -1 },
-            relhasindex: !primary_key(object).is_empty(), relpersistence: "p", relkind: kind, relnatts: object.columns.len(),
+            relhasindex: known.has_index(object), relpersistence: "p", relkind: kind, relnatts: object.columns.len(),
             relhasrules: view_query(object).is_some(), relispopulated: true, relreplident: if stored { "d" } else { "n" },
         );
     }
-    for (object, key) in known.keyed() {
-        let (n_rows, _) = known.kept(object.id);
-        let oid = Derived::Index.of(object.id);
+    for index in known.indexes() {
+        let (n_rows, n_bytes) = known.kept(index.created.unwrap_or(index.table).id);
         row!(rows,
-            oid: oid, relname: index_name(object), relnamespace: known.namespace(&object.schema), relowner: oids::ROLE, relam: oids::BTREE,
-            relfilenode: oid, reltuples: n_rows as i64, relpersistence: "p", relkind: "i", relnatts: key.len(), relispopulated: true,
+            oid: index.oid(), relname: index.name(), relnamespace: known.namespace(&index.table.schema), relowner: oids::ROLE,
+            relam: oids::BTREE, relfilenode: index.oid(), relpages: index.created.map_or(0, |_| pages(n_bytes)),
+            reltuples: n_rows as i64, relpersistence: "p", relkind: "i", relnatts: index.columns.len(), relispopulated: true,
             relreplident: "n",
         );
     }
@@ -89,9 +89,9 @@ fn attributes(known: &Known, rows: &mut Rows) {
             attribute_of(object, object.id.0, place, place + 1, rows);
         }
     }
-    for (object, key) in known.keyed() {
-        for (number, place) in key.iter().enumerate() {
-            attribute_of(object, Derived::Index.of(object.id), *place, number + 1, rows);
+    for index in known.indexes() {
+        for (number, place) in index.columns.iter().enumerate() {
+            attribute_of(index.table, index.oid(), *place, number + 1, rows);
         }
     }
     for relation in RELATIONS.values() {
@@ -177,15 +177,16 @@ fn operator_class(type_oid: u32) -> u32 {
 }
 
 fn indexes(known: &Known, rows: &mut Rows) {
-    for (object, key) in known.keyed() {
-        let of_key = |value: &dyn Fn(usize) -> String| key.iter().map(|place| value(*place)).collect::<Vec<_>>().join(" ");
-        let type_of = |place: usize| type_oid(&object.columns[place].sql_type);
+    for index in known.indexes() {
+        let Index { table, columns, created } = index;
+        let of_columns = |value: &dyn Fn(usize) -> String| columns.iter().map(|place| value(*place)).collect::<Vec<_>>().join(" ");
+        let type_of = |place: usize| type_oid(&table.columns[place].sql_type);
         row!(rows,
-            indexrelid: Derived::Index.of(object.id), indrelid: object.id.0, indnatts: key.len(), indnkeyatts: key.len(), indisunique: true,
-            indisprimary: true, indimmediate: true, indisvalid: true, indisready: true, indislive: true,
-            indkey: of_key(&|place| (place + 1).to_string()),
-            indcollation: of_key(&|place| TYPES.get(&type_of(place)).map_or("0".to_owned(), |built_in| built_in.storage[4].clone())),
-            indclass: of_key(&|place| operator_class(type_of(place)).to_string()), indoption: of_key(&|_| "0".to_owned()),
+            indexrelid: index.oid(), indrelid: table.id.0, indnatts: columns.len(), indnkeyatts: columns.len(),
+            indisunique: created.is_none(), indisprimary: created.is_none(), indimmediate: true, indisvalid: true, indisready: true,
+            indislive: true, indkey: of_columns(&|place| (place + 1).to_string()),
+            indcollation: of_columns(&|place| TYPES.get(&type_of(place)).map_or("0".to_owned(), |built_in| built_in.storage[4].clone())),
+            indclass: of_columns(&|place| operator_class(type_of(place)).to_string()), indoption: of_columns(&|_| "0".to_owned()),
         );
     }
 }
@@ -236,8 +237,11 @@ fn dependencies(known: &Known, rows: &mut Rows) {
             depend((constraint, Derived::Constraint.of(object.id)), (class, id, place + 1), "a");
         }
     }
-    for (object, _) in known.keyed() {
-        depend((class, Derived::Index.of(object.id)), (constraint, Derived::Constraint.of(object.id), 0), "i");
+    for index in known.indexes() {
+        match index.created {
+            None => depend((class, index.oid()), (constraint, Derived::Constraint.of(index.table.id), 0), "i"),
+            Some(_) => index.columns.iter().for_each(|place| depend((class, index.oid()), (class, index.table.id.0, place + 1), "a")),
+        }
     }
 }
 

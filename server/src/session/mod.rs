@@ -276,6 +276,7 @@ impl Session {
             | CreateTable(_)
             | CreateView(_)
             | CreateSink(_)
+            | CreateIndex(_)
             | CreateSchema { .. }
             | CreateFunction(_)
             | Drop(_)

@@ -140,7 +140,9 @@ impl Session {
             Update(_) => "UPDATE",
             Delete(_) => "DELETE",
             CopyIn(_) => "COPY FROM",
-            CreateStream(_) | CreateTable(_) | CreateView(_) | CreateSink(_) | CreateSchema { .. } | CreateFunction(_) => "CREATE",
+            CreateStream(_) | CreateTable(_) | CreateView(_) | CreateSink(_) | CreateIndex(_) | CreateSchema { .. } | CreateFunction(_) => {
+                "CREATE"
+            }
             Drop(_) => "DROP",
             Comment { .. } => "COMMENT",
             _ => return Ok(()),

@@ -107,9 +107,13 @@ pub(super) fn script(seed: u64) -> Vec<Statement> {
     }
     let plain = |sql| Statement { sql, view: None, constructs: BTreeSet::new(), beyond_postgres: false };
     let mut statements: Vec<Statement> = relations.iter().map(create).map(plain).collect();
+    // Half of the indexes are there before the rows.
+    let (early, late): (Vec<String>, Vec<String>) = indexes(rng, &relations).into_iter().partition(|_| rng.random_bool(0.5));
+    statements.extend(early.into_iter().map(plain));
     for relation in &relations {
         statements.push(plain(insert(rng, relation, 10)));
     }
+    statements.extend(late.into_iter().map(plain));
     for n in 0..N_VIEWS {
         let statement = view(rng, &mut relations, n, wanted(seed, n));
         statements.push(statement);
@@ -119,6 +123,12 @@ pub(super) fn script(seed: u64) -> Vec<Statement> {
         statements.push(plain(change_or_block(rng, &relations)));
     }
     statements
+}
+
+/// Indexes by some of the columns, in which joins look rows up.
+fn indexes(rng: &mut StdRng, relations: &[Relation]) -> Vec<String> {
+    let columns = relations.iter().flat_map(|relation| relation.columns.iter().map(|(column, _)| (&relation.name, column)));
+    columns.filter(|_| rng.random_bool(0.5)).map(|(relation, column)| format!("CREATE INDEX ON {relation} ({column})")).collect()
 }
 
 /// What view `n` must have: one of each family, and constructs far apart in the list. Scripts that follow each other have the next.

@@ -132,7 +132,7 @@ impl RelationProvider for Names<'_> {
             }
             Definition::MaterializedView { .. } => self.queries.get(&object.id).copied()?,
             Definition::View { query } => query,
-            Definition::Sink { .. } | Definition::Function { .. } => return None,
+            Definition::Sink { .. } | Definition::Function { .. } | Definition::Index { .. } => return None,
             _ => return Some(Relation::Stored { id: object.id, schema: self::schema(object), append_only: false }),
         };
         Some(Relation::View { query: self.query(query).ok()?, columns: column_names(object), is_materialized: false })

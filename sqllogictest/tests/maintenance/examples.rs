@@ -107,12 +107,13 @@ pub const EXAMPLES: &[(&str, &[Example])] = &[
         ],
     ),
     (
-        "inner, left and right joins on all of a table's primary key, or on the columns a view is grouped by; the rows of that side, where they are not kept by an outer join, are looked up there",
+        "inner, left and right joins on all of a table's primary key, on the columns a view is grouped by, or on those of an index; the rows of that side, where they are not kept by an outer join, are looked up there",
         &[
             query("SELECT t.id, u.x FROM t JOIN u ON t.g = u.id AND t.x + u.x > 2"),
             query("SELECT t.id, u.x FROM t LEFT JOIN u ON t.g = u.id"),
             query("SELECT u.id, t.x FROM u RIGHT JOIN t ON u.id = t.g"),
             query("SELECT t.id, u.x FROM t LEFT JOIN u USING (id)"),
+            query("SELECT t.id, u.x FROM t JOIN u ON t.at = u.at"),
         ],
     ),
     (

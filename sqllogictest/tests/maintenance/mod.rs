@@ -146,6 +146,7 @@ impl Database {
         for create in [
             format!("CREATE TABLE t (id integer PRIMARY KEY, {columns})"),
             format!("CREATE TABLE u (id integer PRIMARY KEY, {columns})"),
+            "CREATE INDEX ON u (at)".to_string(),
             format!("CREATE STREAM e (id integer, {columns})"),
             "CREATE TABLE nested (id integer PRIMARY KEY, one struct<a integer, b text>, lists integer[][])".to_string(),
         ] {

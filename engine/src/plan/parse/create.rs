@@ -1,4 +1,4 @@
-//! CREATE STREAM, TABLE, VIEW, SINK and SCHEMA.
+//! CREATE STREAM, TABLE, VIEW, SINK, INDEX and SCHEMA.
 
 use datafusion::sql::sqlparser::ast::{ColumnOption, Ident};
 use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan};
@@ -37,9 +37,60 @@ pub(super) fn create(cursor: &mut Cursor, emit: Emit) -> Parse<Statement> {
         "TABLE" => create_table(cursor),
         "VIEW" => create_view(cursor, materialized, or_replace),
         "SINK" => create_sink(cursor),
+        "INDEX" => create_index(cursor),
         "SCHEMA" => create_schema(cursor),
         "FUNCTION" => create_function(cursor, or_replace),
         _ => cursor.refuse(super::not_supported(&format!("CREATE {kind}")), at),
+    }
+}
+
+/// `[CONCURRENTLY] [[IF NOT EXISTS] name] ON relation [USING method] (column …)`. The order of a column says nothing: rows are found
+/// by equality.
+fn create_index(cursor: &mut Cursor) -> Parse<Statement> {
+    cursor.eat(&["CONCURRENTLY"]);
+    let if_not_exists = cursor.if_not_exists();
+    let name = if !if_not_exists && cursor.at(&["ON"]) { None } else { Some(cursor.identifier()?) };
+    cursor.expect(&["ON"])?;
+    let on = cursor.name()?;
+    if cursor.eat(&["USING"]) {
+        let at = cursor.here();
+        let method = cursor.identifier()?;
+        if !["btree", "hash"].contains(&method.as_str()) {
+            return cursor.refuse(Error::unsupported(format!("access method \"{method}\" is not supported"), "leave USING out"), at);
+        }
+    }
+    let columns = cursor.parenthesised(index_column)?;
+    for (word, hint) in [
+        ("INCLUDE", "leave it out: an index has all columns"),
+        ("NULLS", "leave it out: an index does not check uniqueness"),
+        ("WITH", "leave it out: there are no such options"),
+        ("TABLESPACE", "leave it out: there are no tablespaces"),
+        ("WHERE", "index a materialized view that has the condition"),
+    ] {
+        if cursor.at(&[word]) {
+            return cursor.refuse_here(Error::unsupported(format!("CREATE INDEX with {word} is not supported"), hint));
+        }
+    }
+    Ok(Statement::CreateIndex(CreateIndex { name, if_not_exists, on, columns }))
+}
+
+fn index_column(cursor: &mut Cursor) -> Parse<String> {
+    let at = cursor.here();
+    let is_called = matches!(cursor.parser.peek_nth_token_ref(1).token, Token::LParen);
+    let column = if is_called || cursor.at_token(&Token::LParen) { None } else { Some(cursor.identifier()?) };
+    cursor.eat_one(&["ASC", "DESC"]);
+    if cursor.eat(&["NULLS"]) && cursor.eat_one(&["FIRST", "LAST"]).is_none() {
+        return cursor.expected("FIRST or LAST");
+    }
+    match column {
+        Some(column) if cursor.at_token(&Token::Comma) || cursor.at_token(&Token::RParen) => Ok(column),
+        _ => cursor.refuse(
+            Error::unsupported(
+                "expressions, COLLATE and operator classes are not supported in an index",
+                "name columns alone; index a materialized view that has the expression as a column",
+            ),
+            at,
+        ),
     }
 }
 

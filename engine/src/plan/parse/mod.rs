@@ -276,7 +276,7 @@ fn not_supported(statement: &str) -> Error {
         "REFRESH" => "a materialized view is always current",
         "MERGE" => "use INSERT … ON CONFLICT DO UPDATE",
         "LOCK" => "statements run at one snapshot without locks",
-        "CREATE INDEX" => "a materialized view keeps what a query needs; a table is indexed by its primary key",
+        "CREATE UNIQUE" => "a primary key is unique; CREATE INDEX without UNIQUE makes joins share what they keep",
         "CREATE TEMP" | "CREATE TEMPORARY" => "create a table and drop it",
         "CREATE EXTENSION" => "leave the statement out",
         "CREATE TYPE" | "CREATE DOMAIN" => "write the type out where it is used",

@@ -12,6 +12,9 @@ use crate::plan::statement::{Drop, Name, Statement};
 /// DROP …, the word already passed.
 pub(super) fn drop(cursor: &mut Cursor) -> Parse<Statement> {
     let kind = object_kind(cursor, "DROP")?;
+    if kind == ObjectKind::Index {
+        cursor.eat(&["CONCURRENTLY"]);
+    }
     let if_exists = cursor.if_exists();
     let names = cursor.separated(|cursor| object_name(cursor, kind))?;
     let cascade = cursor.eat(&["CASCADE"]);
@@ -49,6 +52,7 @@ fn object_kind(cursor: &mut Cursor, statement: &str) -> Parse<ObjectKind> {
         "TABLE" => ObjectKind::Table,
         "VIEW" => ObjectKind::View,
         "SINK" => ObjectKind::Sink,
+        "INDEX" => ObjectKind::Index,
         "FUNCTION" => ObjectKind::Function,
         "SCHEMA" => ObjectKind::Schema,
         "" => return cursor.expected("what kind of object"),

@@ -215,17 +215,18 @@ pub(super) fn show(cursor: &mut Cursor) -> Parse<Statement> {
     if cursor.eat(&["CREATE"]) {
         let kind_and_name = matches!(cursor.parser.peek_nth_token_ref(1).token, Token::Word(_));
         if !cursor.eat(&["MATERIALIZED", "VIEW"]) && kind_and_name {
-            cursor.eat_one(&["STREAM", "SOURCE", "TABLE", "VIEW", "SINK", "FUNCTION"]);
+            cursor.eat_one(&["STREAM", "SOURCE", "TABLE", "VIEW", "SINK", "INDEX", "FUNCTION"]);
         }
         return Ok(Statement::ShowCreate { name: cursor.name()? });
     }
-    let objects: [(&[&str], ShowObjects); 7] = [
+    let objects: [(&[&str], ShowObjects); 8] = [
         (&["STREAMS"], ShowObjects::Streams),
         (&["SOURCES"], ShowObjects::Streams),
         (&["TABLES"], ShowObjects::Tables),
         (&["MATERIALIZED", "VIEWS"], ShowObjects::MaterializedViews),
         (&["VIEWS"], ShowObjects::Views),
         (&["SINKS"], ShowObjects::Sinks),
+        (&["INDEXES"], ShowObjects::Indexes),
         (&["JOBS"], ShowObjects::Jobs),
     ];
     if let Some((_, what)) = objects.into_iter().find(|(words, _)| cursor.eat(words)) {

@@ -31,6 +31,11 @@ fn summary(statement: &Statement) -> String {
             format!("view {}{}{columns}{} as [{}]", show(&view.name), flags.concat(), with(&view.options), view.query_sql)
         }
         Statement::CreateSink(sink) => format!("sink {}{} as [{}]", show(&sink.name), with(&sink.options), sink.query_sql),
+        Statement::CreateIndex(index) => {
+            let CreateIndex { name, if_not_exists, on, columns } = index;
+            let name = name.as_deref().unwrap_or("-");
+            format!("index {name}{} on {} by {}", flag(*if_not_exists, "if-not-exists"), show(on), columns.join(","))
+        }
         Statement::CreateSchema { name, if_not_exists } => format!("schema {name}{}", flag(*if_not_exists, "if-not-exists")),
         Statement::CreateFunction(function) => {
             let arguments: Vec<String> = function.arguments.iter().map(|(name, sql_type)| format!("{name}:{sql_type:?}")).collect();
@@ -359,12 +364,33 @@ fn functions() {
 }
 
 #[test]
+fn indexes() {
+    let mut table = Table::default();
+    table.check("CREATE INDEX i ON t (a); CREATE INDEX ON s.t (a, \"B\")", "index i on t by a ; index - on s.t by a,B");
+    table.check(
+        "CREATE INDEX CONCURRENTLY IF NOT EXISTS i ON t USING btree (a DESC, b ASC NULLS LAST)",
+        "index i if-not-exists on t by a,b",
+    );
+    table.check("CREATE INDEX i ON t USING gin (a)", "0A000 27 access method \"gin\" is not supported");
+    let no_expressions = "0A000 25 expressions, COLLATE and operator classes are not supported in an index";
+    for column in ["lower(a)", "(a + 1)", "a + 1", "a COLLATE \"C\"", "a text_pattern_ops"] {
+        table.check(&format!("CREATE INDEX i ON t (b, {column})"), no_expressions);
+    }
+    table.check("CREATE INDEX i ON t (a) WHERE b > 0", "0A000 25 CREATE INDEX with WHERE is not supported");
+    table.check("CREATE INDEX i ON t (a) INCLUDE (b)", "0A000 25 CREATE INDEX with INCLUDE is not supported");
+    table.check("CREATE UNIQUE INDEX i ON t (a)", "0A000 8 CREATE UNIQUE is not supported");
+    table.check("CREATE INDEX i ON t ()", "42601 22 syntax error at or near \")\"");
+    table.check("CREATE INDEX i (a)", "42601 16 syntax error at or near \"(\"");
+}
+
+#[test]
 fn drops_and_comments() {
     let mut table = Table::default();
     table.check("DROP STREAM a; DROP SOURCE IF EXISTS a, s.b CASCADE", "drop Stream a ; drop Stream a,s.b if-exists cascade");
     table.check("DROP MATERIALIZED VIEW v RESTRICT; DROP VIEW v; DROP TABLE t", "drop MaterializedView v ; drop View v ; drop Table t");
     table.check("DROP SINK s; DROP FUNCTION f(int, text); DROP SCHEMA x", "drop Sink s ; drop Function f ; drop Schema x");
-    table.check("DROP INDEX i", "0A000 6 DROP INDEX is not supported");
+    table.check("DROP INDEX i; DROP INDEX CONCURRENTLY IF EXISTS i, s.j CASCADE", "drop Index i ; drop Index i,s.j if-exists cascade");
+    table.check("DROP TRIGGER i", "0A000 6 DROP TRIGGER is not supported");
     table.check("DROP TABLE t CASCADE x", "42601 22 syntax error at or near \"x\"");
     table.check(
         "COMMENT ON TABLE t IS 'it''s'",

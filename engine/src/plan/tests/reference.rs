@@ -37,6 +37,7 @@ fn evaluate_over(plan: &Plan, fixture: &Fixture, given: &[RecordBatch]) -> Recor
                 inputs.iter().map(input).map(|rows| build(&plan.schema, rows.columns().to_vec(), rows.num_rows())).collect::<Vec<_>>();
             concat_batches(&plan.schema, &rows).expect("inputs of one schema")
         }
+        Node::Arrange(node) => input(&node.input),
         Node::Aggregate(node) => aggregate(node, &input(&node.input), &plan.schema),
         Node::Join(node) => join(node, &input(&node.left), &input(&node.right), &plan.schema),
         Node::TopN(node) => top(node, &input(&node.input), &plan.schema),

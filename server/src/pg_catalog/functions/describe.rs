@@ -10,7 +10,7 @@ use crate::pg_catalog::cluster::ROLE;
 use crate::pg_catalog::definitions::{
     constraint_definition, function_arguments, index_definition, index_part, view_definition, visible_index_definition,
 };
-use crate::pg_catalog::known::{Class, Known, quote_ident, system_oid, view_query};
+use crate::pg_catalog::known::{Class, Index, Known, quote_ident, system_oid, view_query};
 use crate::pg_catalog::oids::{self, Derived};
 use crate::pg_catalog::statics;
 
@@ -40,8 +40,8 @@ pub(super) const ENTRIES: &[Make] = &[
     || entry("shobj_description", (2, 2), Returns::Text, nothing),
     || entry("pg_relation_size", (1, 2), Returns::BigInt, relation_size),
     || entry("pg_table_size", (1, 1), Returns::BigInt, relation_size),
-    || entry("pg_total_relation_size", (1, 1), Returns::BigInt, relation_size),
-    || entry("pg_indexes_size", (1, 1), Returns::BigInt, |_, _, _| Ok(Datum::Int(0))),
+    || entry("pg_total_relation_size", (1, 1), Returns::BigInt, total_size),
+    || entry("pg_indexes_size", (1, 1), Returns::BigInt, indexes_size),
     || entry("pg_database_size", (1, 1), Returns::BigInt, database_size),
     || entry("pg_tablespace_location", (1, 1), Returns::Text, |_, _, _| Ok(Datum::Text(String::new()))),
     || entry("pg_size_pretty", (1, 1), Returns::Text, size_pretty),
@@ -96,13 +96,13 @@ fn rule(known: &Known, values: &[Datum], _: &[SqlType]) -> Result<Datum> {
 
 fn index(known: &Known, values: &[Datum], _: &[SqlType]) -> Result<Datum> {
     Ok(match class(known, &values[0])? {
-        Some(Class::Index(object)) => match values.get(1) {
-            Some(number) if number.int() != Some(0) => index_part(object, number.int().unwrap_or(0)).into(),
+        Some(Class::Index(index)) => match values.get(1) {
+            Some(number) if number.int() != Some(0) => index_part(&index, number.int().unwrap_or(0)).into(),
             Some(_) if values.get(2).is_some_and(Datum::is_true) => {
-                let is_visible = known.is_visible(object.id.0) == Some(true);
-                Datum::Text(if is_visible { visible_index_definition(object) } else { index_definition(object) })
+                let is_visible = known.is_visible(index.table.id.0) == Some(true);
+                Datum::Text(if is_visible { visible_index_definition(&index) } else { index_definition(&index) })
             }
-            _ => Datum::Text(index_definition(object)),
+            _ => Datum::Text(index_definition(&index)),
         },
         _ => Datum::Null,
     })
@@ -194,17 +194,37 @@ fn column_comment(known: &Known, values: &[Datum], _: &[SqlType]) -> Result<Datu
     Ok(column.and_then(|column| column.comment.clone()).into())
 }
 
-/// The bytes that are kept of a relation. An index keeps none of its own.
+/// The bytes that are kept of a relation. That of a primary key keeps none of its own.
 fn relation_size(known: &Known, values: &[Datum], _: &[SqlType]) -> Result<Datum> {
     Ok(match class(known, &values[0])? {
         Some(Class::Object(object)) => Datum::Int(known.kept(object.id).1 as i64),
+        Some(Class::Index(Index { created: Some(index), .. })) => Datum::Int(known.kept(index.id).1 as i64),
         Some(_) => Datum::Int(0),
         None => Datum::Null,
     })
 }
 
+/// The bytes that the indexes on a relation keep.
+fn indexes_size(known: &Known, values: &[Datum], _: &[SqlType]) -> Result<Datum> {
+    Ok(match class(known, &values[0])? {
+        Some(Class::Object(object)) => {
+            Datum::Int(known.catalog.indexes_on(object.id).map(|(index, _)| known.kept(index.id).1 as i64).sum())
+        }
+        Some(_) => Datum::Int(0),
+        None => Datum::Null,
+    })
+}
+
+fn total_size(known: &Known, values: &[Datum], types: &[SqlType]) -> Result<Datum> {
+    Ok(match (relation_size(known, values, types)?, indexes_size(known, values, types)?) {
+        (Datum::Int(own), Datum::Int(of_indexes)) => Datum::Int(own + of_indexes),
+        (own, _) => own,
+    })
+}
+
 fn database_size(known: &Known, _: &[Datum], _: &[SqlType]) -> Result<Datum> {
-    Ok(Datum::Int(known.relations().map(|object| known.kept(object.id).1 as i64).sum()))
+    let of_indexes = known.indexes().filter_map(|index| index.created);
+    Ok(Datum::Int(known.relations().chain(of_indexes).map(|object| known.kept(object.id).1 as i64).sum()))
 }
 
 fn size_pretty(_: &Known, values: &[Datum], _: &[SqlType]) -> Result<Datum> {
