@@ -135,7 +135,8 @@ fn ordered_limit(limit: Limit, purpose: Purpose) -> DataFusionResult<LogicalPlan
     let input = limit.input.as_ref().clone();
     let (input, found) = extend_sort(input)?;
     let input = match (found, purpose) {
-        (false, Purpose::View) => {
+        // Rows of no columns are all the same.
+        (false, Purpose::View) if !input.schema().fields().is_empty() => {
             let expr = columns_of(&input).into_iter().map(ascending).collect();
             LogicalPlan::Sort(Sort { expr, input: input.into(), fetch: None })
         }

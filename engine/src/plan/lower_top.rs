@@ -9,6 +9,7 @@ use datafusion::logical_expr::expr::WindowFunction;
 use datafusion::logical_expr::logical_plan::{FetchType, Filter, Limit, SkipType, Sort, Window};
 use datafusion::logical_expr::utils::{conjunction, split_conjunction};
 use datafusion::logical_expr::{Expr, LogicalPlan, Operator, SortExpr};
+use datafusion::physical_expr::expressions::lit;
 
 use super::lower::{Lowering, arrow_schema, column, unaliased};
 use super::lower_join::{WithColumns, with_columns};
@@ -72,8 +73,12 @@ impl Lowering<'_> {
 
     fn first_rows(&self, input: &LogicalPlan, partition: &[Expr], order: &[SortExpr], rows: Rows) -> Result<Option<Plan>> {
         let expressions = partition.iter().chain(order.iter().map(|sort| &sort.expr));
-        let Some(expressions) = self.compile_all(expressions, input.schema()) else { return Ok(None) };
+        let Some(mut expressions) = self.compile_all(expressions, input.schema()) else { return Ok(None) };
         let n_input = input.schema().fields().len();
+        if n_input == 0 {
+            // Rows are kept by what is in them.
+            expressions.push(lit(true));
+        }
         let WithColumns { plan, columns } = with_columns(self.lower(input)?, expressions);
         let (partition_columns, order_columns) = columns.split_at(partition.len());
         let order = order_columns.iter().zip(order);

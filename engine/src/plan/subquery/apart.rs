@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::common::{Column, HashMap, HashSet, Result, TableReference};
 use datafusion::logical_expr::expr::SetComparison;
 use datafusion::logical_expr::logical_plan::{Aggregate, Filter, Projection, Subquery, SubqueryAlias};
@@ -29,15 +29,19 @@ impl Unnesting {
         self.carried_apart(subquery)
     }
 
-    /// `EXISTS (…)`, which does not look at its select list.
+    /// `EXISTS (…)`, which does not look at its select list; DataFusion cannot do with an empty one.
     pub(super) fn exists_apart(&mut self, subquery: Subquery) -> Result<Subquery> {
-        let subquery = match subquery.subquery.as_ref() {
-            LogicalPlan::Projection(projection) => {
+        let rows = match subquery.subquery.as_ref() {
+            LogicalPlan::Projection(projection) => Some(projection.input.as_ref()),
+            plan => Some(plan).filter(|plan| plan.schema().fields().is_empty()),
+        };
+        let subquery = match rows {
+            Some(rows) => {
                 let row = lit(true).alias(self.names.fresh("row"));
-                let plan = project(vec![row], projection.input.as_ref().clone())?;
+                let plan = project(vec![row], rows.clone())?;
                 Subquery { subquery: plan.into(), ..subquery }
             }
-            _ => subquery,
+            None => subquery,
         };
         self.carried_apart(subquery)
     }
@@ -140,6 +144,8 @@ impl Unnesting {
 struct Found {
     /// Those that conditions need.
     carried: HashSet<Column>,
+    /// The columns around the subquery in these conditions: they lose the mark that tells them from the subquery's own.
+    outer: HashSet<Column>,
     /// The outputs on the way up: the name of each, and the column it is if it is one.
     outputs: HashSet<(String, Option<Column>)>,
 }
@@ -157,6 +163,7 @@ impl Found {
             LogicalPlan::Aggregate(aggregate) => self.visit(&aggregate.input),
             LogicalPlan::Filter(Filter { predicate, input, .. }) => {
                 self.carried.extend(carried(predicate));
+                self.outer.extend(outer(predicate));
                 self.visit(input);
             }
             _ => {}
@@ -164,9 +171,10 @@ impl Found {
     }
 
     fn clashing(self) -> HashSet<Column> {
-        let Self { carried, outputs } = &self;
+        let Self { carried, outer, outputs } = &self;
         let clashes = |column: &&Column| {
-            carried.iter().any(|other| other.name == column.name && other != *column)
+            outer.contains(*column)
+                || carried.iter().any(|other| other.name == column.name && other != *column)
                 || outputs.iter().any(|(name, same)| *name == column.name && same.as_ref() != Some(*column))
         };
         carried.iter().filter(clashes).cloned().collect()
@@ -177,4 +185,17 @@ impl Found {
 fn carried(predicate: &Expr) -> HashSet<Column> {
     let parts = split_conjunction(predicate).into_iter().filter(|part| refers_outside(part));
     parts.flat_map(|part| part.column_refs().into_iter().cloned().collect::<Vec<_>>()).collect()
+}
+
+/// The columns around the subquery that a condition refers to.
+fn outer(predicate: &Expr) -> HashSet<Column> {
+    let mut found = HashSet::new();
+    let visited = predicate.apply(|node| {
+        if let Expr::OuterReferenceColumn(_, column) = node {
+            found.insert(column.clone());
+        }
+        Ok(TreeNodeRecursion::Continue)
+    });
+    visited.expect("nothing fails");
+    found
 }

@@ -51,10 +51,8 @@ impl AnalyzerRule for UnnestSubqueries {
 
     fn analyze(&self, plan: LogicalPlan, _config: &ConfigOptions) -> Result<LogicalPlan> {
         refuse_aggregates_of_outer_columns(&plan)?;
-        let context = OptimizerContext::new();
         let mut unnesting = Unnesting::default();
-        let as_exists = |node: LogicalPlan| RewriteSetComparison::new().rewrite(unnesting.compared_apart(node)?, &context);
-        let plan = plan.transform_up_with_subqueries(as_exists)?.data;
+        let plan = unnesting.compared_as_exists(plan)?;
         unnesting.plan(plan)
     }
 }
@@ -66,6 +64,22 @@ struct Unnesting {
 }
 
 impl Unnesting {
+    /// ANY and ALL of a query as EXISTS, under the names that they had.
+    fn compared_as_exists(&mut self, plan: LogicalPlan) -> Result<LogicalPlan> {
+        let context = OptimizerContext::new();
+        let as_exists = |node: LogicalPlan| {
+            if !any_expression(&node, has_comparison)? {
+                return Ok(Transformed::no(node));
+            }
+            let names = NamePreserver::new(&node);
+            let mut saved = node.expressions().into_iter().map(|expression| names.save(&expression)).collect::<Vec<_>>().into_iter();
+            let exists = RewriteSetComparison::new().rewrite(self.compared_apart(node)?, &context)?;
+            let named = |expression| Ok(Transformed::yes(saved.next().expect("there are as many expressions").restore(expression)));
+            exists.transform_data(|node| node.map_expressions(named))
+        };
+        Ok(plan.transform_up_with_subqueries(as_exists)?.data)
+    }
+
     /// The plan without such subqueries, inner ones first.
     fn plan(&mut self, plan: LogicalPlan) -> Result<LogicalPlan> {
         let plan = plan.map_children(|child| self.plan(child).map(Transformed::yes))?.data;
@@ -201,9 +215,17 @@ fn has_subquery(expression: &Expr) -> Result<bool> {
 }
 
 fn any_subquery(plan: &LogicalPlan) -> Result<bool> {
+    any_expression(plan, has_subquery)
+}
+
+fn has_comparison(expression: &Expr) -> Result<bool> {
+    expression.exists(|node| Ok(matches!(node, Expr::SetComparison(_))))
+}
+
+fn any_expression(plan: &LogicalPlan, is: impl Fn(&Expr) -> Result<bool>) -> Result<bool> {
     let mut found = false;
     plan.apply_expressions(|expression| {
-        found |= has_subquery(expression)?;
+        found |= is(expression)?;
         Ok(if found { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
     })?;
     Ok(found)

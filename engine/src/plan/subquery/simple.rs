@@ -1,13 +1,15 @@
 //! Which subqueries are left to DataFusion: those it turns into one join without bindings, and rightly so.
 //!
-//! A subquery is *simple* when it refers outside only in WHERE, below nothing but projections and filters: then the
-//! condition becomes that of the join. What it gets wrong or cannot do is the rest: marks that do not know nulls, LIMIT, set
+//! A subquery is *simple* when it refers outside only in WHERE, below nothing but projections and filters, and in conditions without
+//! subqueries of their own: then the condition becomes that of the join. What it gets wrong or cannot do is the rest: marks that do not know nulls, LIMIT, set
 //! operations, outer joins and aggregates between the reference and the top.
 
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::logical_expr::logical_plan::{Filter, Subquery};
 use datafusion::logical_expr::utils::split_conjunction;
 use datafusion::logical_expr::{BinaryExpr, Expr, ExprSchemable, JoinType, LogicalPlan, Operator};
+
+use super::has_subquery;
 
 /// Where a subquery stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -77,7 +79,10 @@ pub(super) fn at_most_one_row(plan: &LogicalPlan) -> bool {
 /// Refers outside in filters alone, which stand below projections and filters.
 fn is_simple(plan: &LogicalPlan) -> bool {
     match plan {
-        LogicalPlan::Filter(filter) => is_simple(&filter.input),
+        LogicalPlan::Filter(filter) => {
+            let can_be_moved = |part: &Expr| !refers_outside(part) || !has_subquery(part).unwrap_or(true);
+            split_conjunction(&filter.predicate).into_iter().all(can_be_moved) && is_simple(&filter.input)
+        }
         LogicalPlan::Projection(projection) => !projection.expr.iter().any(refers_outside) && is_simple(&projection.input),
         other => other.all_out_ref_exprs().is_empty(),
     }
