@@ -217,4 +217,8 @@ pub const EXAMPLES: &[(&str, &[Example])] = &[
         "a subquery in the condition of an outer join that refers to the side whose rows are kept",
         &[query("SELECT t.id FROM t LEFT JOIN u ON t.id = u.id AND t.x > (SELECT max(x) FROM u AS w WHERE w.id = t.id)")],
     ),
+    (
+        "a LATERAL that refers to what it stands beside in subqueries of its own alone, and not itself",
+        &[query("SELECT t.id, l.x FROM t CROSS JOIN LATERAL (SELECT u.x FROM u WHERE EXISTS (SELECT FROM e WHERE e.id = t.id)) AS l")],
+    ),
 ];
