@@ -2,7 +2,7 @@
 //!
 //! Guaranteed: the planner is told how many rows there are at most, so that joins keep their smaller side; and a query that says which
 //! values all columns of the relation's key have looks its rows up, in as much time whether there are a thousand or a million. So does
-//! one that says it of the columns of an index.
+//! one that says it of the columns of an index, where these rows are few among all.
 
 use std::fmt;
 use std::sync::Arc;
@@ -31,6 +31,12 @@ use crate::state::history::{Snapshot, repeated};
 /// A query over so few rows is not worth a second thread: waking one costs more than the rows, and much more while views are
 /// built on all cores.
 pub(super) const FEW_ROWS: u64 = 8192;
+
+/// A row that is looked up costs as much as some tens that are scanned.
+const SCANNED_FOR_ONE: u64 = 64;
+
+/// So few rows are looked up whatever a scan would cost.
+const ALWAYS_LOOKED_UP: u64 = 16;
 
 /// A table over one snapshot per worker; few rows are in one partition.
 #[derive(Clone)]
@@ -80,14 +86,32 @@ impl SnapshotTable {
         first.map(|snapshot| snapshot.and_then(Snapshot::key).unwrap_or_default())
     }
 
-    /// The rows of few keys, all in one partition: in the place `way` of [`Self::keys`].
-    fn looked_up(&self, way: usize, n_keys: u64) -> Self {
-        let snapshots = match way.checked_sub(1) {
-            None => self.partitions.iter().flat_map(|partition| partition.snapshots.iter().cloned()).collect(),
-            Some(index) => self.indexes[index].clone(),
-        };
-        let partitions = vec![Partition { snapshots, n_rows_at_most: n_keys }];
-        Self { schema: Arc::clone(&self.schema), partitions, indexes: Vec::new() }
+    /// The rows that pass `filters`, and others, as rows to be looked up by keys: in the relation itself, or in the index where they are
+    /// fewest. `None` where a scan is better.
+    fn looked_up(&self, filters: &[Expr]) -> Result<Option<(Self, Vec<ArrayRef>)>> {
+        let named = |key: &[usize]| keys_named(filters, key, &self.schema);
+        let mut ways = self.keys();
+        if let Some(keys) = named(ways.next().unwrap_or_default())? {
+            let snapshots = self.partitions.iter().flat_map(|partition| partition.snapshots.iter().cloned()).collect();
+            let n_rows = keys.first().map_or(0, |key| key.len() as u64);
+            return Ok(Some((self.of_few(snapshots, n_rows), keys)));
+        }
+        let n_rows: u64 = self.partitions.iter().map(|partition| partition.n_rows_at_most).sum();
+        let (mut best, mut n_best) = (None, ALWAYS_LOOKED_UP.max(n_rows / SCANNED_FOR_ONE));
+        for (snapshots, key) in self.indexes.iter().zip(ways) {
+            let Some(keys) = named(key)? else { continue };
+            let n_found = snapshots.iter().map(|snapshot| snapshot.n_found_at_most(&keys)).sum::<crate::Result<u64>>();
+            let n_found = n_found.map_err(|error| DataFusionError::External(Box::new(error)))?;
+            if n_found <= n_best {
+                (best, n_best) = (Some((self.of_few(snapshots.clone(), n_found), keys)), n_found);
+            }
+        }
+        Ok(best)
+    }
+
+    /// A few rows, in one partition.
+    fn of_few(&self, snapshots: Vec<Snapshot>, n_rows_at_most: u64) -> Self {
+        Self { schema: Arc::clone(&self.schema), partitions: vec![Partition { snapshots, n_rows_at_most }], indexes: Vec::new() }
     }
 }
 
@@ -121,14 +145,10 @@ impl TableProvider for SnapshotTable {
         _limit: Option<usize>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
         let (columns, schema) = (projection.cloned(), project_schema(&self.schema, projection)?);
-        let (mut table, mut keys) = (self.clone(), None);
-        for (way, key) in self.keys().enumerate() {
-            keys = keys_named(filters, key, &self.schema)?;
-            if let Some(keys) = &keys {
-                table = self.looked_up(way, keys.first().map_or(0, |key| key.len() as u64));
-                break;
-            }
-        }
+        let (table, keys) = match self.looked_up(filters)? {
+            Some((table, keys)) => (table, Some(keys)),
+            None => (self.clone(), None),
+        };
         Ok(DataSourceExec::from_data_source(Scan { table, keys, columns, schema }))
     }
 
@@ -139,15 +159,6 @@ impl TableProvider for SnapshotTable {
         let answer =
             |filter| if names_keys(filter) { TableProviderFilterPushDown::Inexact } else { TableProviderFilterPushDown::Unsupported };
         Ok(filters.iter().map(answer).collect())
-    }
-}
-
-/// An index may have many rows of one key.
-fn in_pieces(rows: crate::Result<RecordBatch>) -> Box<dyn Iterator<Item = crate::Result<RecordBatch>> + Send> {
-    const N_ROWS: usize = FEW_ROWS as usize;
-    match rows {
-        Ok(rows) => Box::new((0..rows.num_rows()).step_by(N_ROWS).map(move |at| Ok(rows.slice(at, N_ROWS.min(rows.num_rows() - at))))),
-        Err(error) => Box::new(std::iter::once(Err(error))),
     }
 }
 
@@ -163,7 +174,9 @@ impl DataSource for Scan {
         let keys = self.keys.clone();
         let snapshots = self.table.partitions[partition].snapshots.clone();
         let rows = move |snapshot: Snapshot| match &keys {
-            Some(keys) => in_pieces(snapshot.lookup(keys).and_then(|found| repeated(&found))),
+            Some(keys) => {
+                Box::new(std::iter::once(snapshot.lookup(keys).and_then(|found| repeated(&found)))) as Box<dyn Iterator<Item = _> + Send>
+            }
             None => snapshot.batches(),
         };
         let batches = snapshots.into_iter().flat_map(rows).map(move |batch| {
@@ -213,5 +226,58 @@ impl DataSource for Scan {
 
     fn apply_expressions(&self, _f: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>) -> Result<TreeNodeRecursion> {
         Ok(TreeNodeRecursion::Continue)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow::array::Int64Array;
+    use arrow::datatypes::{DataType, Field, Schema};
+    use datafusion::prelude::{col, lit};
+
+    use super::*;
+    use crate::ChangeBatch;
+    use crate::state::history::Trace;
+
+    /// `n_rows` rows of `id`, `few` (a hundredth of them have one value) and `half`, kept by `id`, with an index on each of the others.
+    fn table(n_rows: i64) -> SnapshotTable {
+        let fields = ["id", "few", "half"].map(|name| Field::new(name, DataType::Int64, true));
+        let schema = Arc::new(Schema::new(fields.to_vec()));
+        let column = |value: fn(i64) -> i64| Arc::new((0..n_rows).map(value).collect::<Int64Array>()) as ArrayRef;
+        let columns = vec![column(|id| id), column(|id| id % 100), column(|id| id % 2)];
+        let rows = ChangeBatch::inserts(RecordBatch::try_new(Arc::clone(&schema), columns).expect("three columns"));
+        let kept_by = |column| {
+            let mut trace = Trace::keyed(Arc::clone(&schema), false, vec![column]);
+            trace.insert(1, &rows).expect("it inserts");
+            vec![trace.snapshot_at(1)]
+        };
+        SnapshotTable::new(Arc::clone(&schema), kept_by(0)).with_indexes(vec![kept_by(2), kept_by(1)])
+    }
+
+    /// How many rows are looked up, and by which column.
+    fn looked_up(table: &SnapshotTable, filters: &[Expr]) -> Option<(usize, usize)> {
+        let (found, keys) = table.looked_up(filters).expect("the keys are of their columns' types")?;
+        let snapshot = &found.partitions[0].snapshots[0];
+        Some((snapshot.lookup(&keys).expect("it finds").len(), snapshot.key().expect("it is kept by a key")[0]))
+    }
+
+    #[test]
+    fn rows_are_looked_up_where_they_are_few() {
+        let table = table(10_000);
+        let few = || col("few").eq(lit(7_i64));
+        let half = || col("half").eq(lit(1_i64));
+        assert_eq!(looked_up(&table, &[few()]), Some((100, 1)));
+        assert_eq!(looked_up(&table, &[half(), few()]), Some((100, 1)), "by the index with the fewest");
+        assert_eq!(looked_up(&table, &[half()]), None, "half of all");
+        assert_eq!(looked_up(&table, &[few(), col("id").eq(lit(3_i64))]), Some((1, 0)), "by the relation's own key first");
+        assert_eq!(looked_up(&table, &[col("few").eq(lit(-1_i64))]), Some((0, 1)));
+        assert_eq!(looked_up(&table, &[col("few").in_list((0..50).map(lit).collect(), false)]), None);
+        assert_eq!(looked_up(&table, &[col("few").gt(lit(7_i64))]), None);
+    }
+
+    #[test]
+    fn a_few_rows_are_looked_up_in_a_small_relation() {
+        assert_eq!(looked_up(&table(20), &[col("half").eq(lit(1_i64))]), Some((10, 2)));
+        assert_eq!(looked_up(&table(40), &[col("half").eq(lit(1_i64))]), None);
     }
 }

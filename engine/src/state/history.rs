@@ -174,6 +174,14 @@ impl Snapshot {
         }
     }
 
+    /// A bound on the rows that [`Self::lookup`] finds, known without a look at any.
+    pub fn n_found_at_most(&self, keys: &[ArrayRef]) -> Result<u64> {
+        match &self.0 {
+            Rows::Appended { .. } => Ok(self.n_rows_at_most()),
+            Rows::Changed(snapshot) => snapshot.n_found_at_most(keys),
+        }
+    }
+
     /// Rows with weights, all positive, some thousand rows at a time; a row occurs once, unless the relation is append-only.
     pub fn changes(&self) -> Box<dyn Iterator<Item = Result<ChangeBatch>> + Send> {
         match &self.0 {

@@ -44,14 +44,24 @@ impl Spine {
 
     /// The rows whose key equals one of `keys` (columns pairwise of the key columns' types; nulls are equal to each other).
     pub fn lookup(&self, keys: &[ArrayRef]) -> Result<Matches> {
-        let fields: Vec<_> = self.layout.key_columns.iter().map(|column| self.layout.schema.field(*column).clone()).collect();
-        let schema = Arc::new(arrow::datatypes::Schema::new(fields));
-        let layout = Layout::new(schema.clone(), (0..keys.len()).collect(), true);
-        let rows = RecordBatch::try_new(schema, keys.to_vec())?;
-        let Some(probe) = Run::build(&layout, 0, &ChangeBatch::inserts(rows))? else { return Ok(Matches::default()) };
+        let Some(probe) = self.probe_of(keys)? else { return Ok(Matches::default()) };
         let mut matches = self.probe(&probe).next(self, &probe, usize::MAX);
         matches.probe_row.iter_mut().for_each(|entry| *entry = probe.index.locations[*entry as usize].row);
         Ok(matches)
+    }
+
+    /// A bound on the entries that [`Self::lookup`] finds, known without a look at any.
+    fn n_matches_at_most(&self, keys: &[ArrayRef]) -> Result<u64> {
+        let Some(probe) = self.probe_of(keys)? else { return Ok(0) };
+        Ok(self.probe(&probe).ranges.iter().map(|range| u64::from(range.end - range.start)).sum())
+    }
+
+    /// The keys as rows to probe with; `None` when there are none.
+    fn probe_of(&self, keys: &[ArrayRef]) -> Result<Option<Run>> {
+        let fields: Vec<_> = self.layout.key_columns.iter().map(|column| self.layout.schema.field(*column).clone()).collect();
+        let schema = Arc::new(arrow::datatypes::Schema::new(fields));
+        let layout = Layout::new(schema.clone(), (0..keys.len()).collect(), true);
+        Run::build(&layout, 0, &ChangeBatch::inserts(RecordBatch::try_new(schema, keys.to_vec())?))
     }
 
     /// Columns `columns` of the rows at `locations`, which are of this spine since its last insertion.
@@ -311,6 +321,11 @@ impl SpineSnapshot {
         let columns: Vec<usize> = (0..self.schema().fields().len()).collect();
         let found = ChangeBatch::new(spine.gather(&location, &columns)?, weight.into());
         super::consolidate::consolidate(self.schema(), &[found])
+    }
+
+    /// A bound on the rows that [`Self::lookup`] finds, known without a look at any.
+    pub(crate) fn n_found_at_most(&self, keys: &[ArrayRef]) -> Result<u64> {
+        self.clone().into_spine().n_matches_at_most(keys)
     }
 
     /// The columns' names and types.
@@ -638,5 +653,7 @@ mod tests {
         let mut rows = matches.probe_row.clone();
         rows.sort_unstable();
         assert_eq!(rows, [0, 2]);
+        let n_at_most = |keys: &[i64]| spine.snapshot().n_found_at_most(&[Arc::new(Int64Array::from(keys.to_vec()))]).expect("it counts");
+        assert_eq!((n_at_most(&[777, -1]), n_at_most(&[-1]), n_at_most(&[])), (1, 0, 0));
     }
 }
