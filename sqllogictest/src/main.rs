@@ -133,13 +133,15 @@ fn fuzz(line: FuzzCommandLine) -> ExitCode {
     let program = Program::from_environment(std::env::current_exe().expect("a running process has an executable"));
     let (report, failures) = runtime.block_on(fuzz::run(&program, &plan, &|line| println!("{line}")));
     println!(
-        "{}\n{} scripts in {} ways each, {} cut short; {} views, {} queries not supported; {} comparisons, {} with rows; {} differences",
+        "{}\n{} scripts in {} ways each, {} cut short; {} views, {} queries not supported, {} subscribers cut off; \
+         {} comparisons, {} with rows; {} differences",
         report.reach.table(),
         report.n_scripts,
         n_ways,
         report.cut_short.len(),
         report.n_views,
         report.n_refused,
+        report.n_cut_off,
         report.reach.n_comparisons(),
         report.reach.n_with_rows(),
         failures.len()

@@ -1,5 +1,6 @@
 //! Follows a view through `SUBSCRIBE … WITH (PROGRESS)` on a connection of its own: once an epoch is said to be complete, the
-//! sum of all changes is the view at that epoch. Nothing else is known of the view here.
+//! sum of all changes is the view at that epoch. Nothing else is known of the view here. One that is cut off since it reads more
+//! slowly than its view changes (53400) begins anew with a snapshot, as its HINT says.
 
 use std::collections::BTreeMap;
 use std::pin::Pin;
@@ -14,9 +15,15 @@ use crate::oracle::{Rows, same};
 /// How long a progress row may take to come. It waits for nothing, but the machine may be busy.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// How often in a row a follower may be cut off: it reads nothing between comparisons, and then all that there is.
+const MAX_CUT_OFF: u64 = 3;
+
 /// The sum of a view's changes.
 pub(super) struct Follower {
     view: String,
+    server: SharedServer,
+    /// How often it was cut off.
+    n_cut_off: u64,
     /// Keeps the connection.
     _connection: Connection,
     lines: Pin<Box<CopyOutStream>>,
@@ -30,10 +37,22 @@ pub(super) struct Follower {
 impl Follower {
     /// Subscribes to a view.
     pub(super) async fn of(server: SharedServer, view: &str) -> Result<Self, String> {
-        let mut connection = Connection::new(server, std::sync::Arc::default());
+        let mut connection = Connection::new(server.clone(), std::sync::Arc::default());
         let copy = format!("COPY (SUBSCRIBE {view} WITH (PROGRESS)) TO STDOUT");
         let lines = connection.copy_stream(&copy).await.map_err(|error| format!("view {view} cannot be followed: {error}"))?;
-        Ok(Self { view: view.into(), _connection: connection, lines, text: String::new(), rows: BTreeMap::new(), complete: None })
+        let (text, rows) = (String::new(), BTreeMap::new());
+        Ok(Self { view: view.into(), server, n_cut_off: 0, _connection: connection, lines, text, rows, complete: None })
+    }
+
+    /// How often it has been cut off since it was last asked.
+    pub(super) fn take_n_cut_off(&mut self) -> u64 {
+        std::mem::take(&mut self.n_cut_off)
+    }
+
+    async fn begin_anew(&mut self) -> Result<(), String> {
+        let n_cut_off = self.n_cut_off + 1;
+        *self = Self { n_cut_off, ..Self::of(self.server.clone(), &self.view).await? };
+        Ok(())
     }
 
     /// Takes changes until `epoch` is complete, and says how their sum differs from `rows`, which are sorted.
@@ -43,6 +62,7 @@ impl Follower {
             match tokio::time::timeout(PATIENCE, self.lines.next()).await {
                 Err(_) => return Err(format!("view {view}: no progress row says that epoch {epoch} is complete: {:?}", self.complete)),
                 Ok(None) => return Err(format!("view {view}: its SUBSCRIBE ended before epoch {epoch}")),
+                Ok(Some(Err(error))) if is_cut_off(&error) && self.n_cut_off < MAX_CUT_OFF => self.begin_anew().await?,
                 Ok(Some(Err(error))) => return Err(format!("view {view}: its SUBSCRIBE failed: {error:?}")),
                 Ok(Some(Ok(bytes))) => self.take(&String::from_utf8_lossy(&bytes)).map_err(|wrong| format!("view {view}: {wrong}"))?,
             }
@@ -91,6 +111,10 @@ impl Follower {
         }
         Ok(rows)
     }
+}
+
+fn is_cut_off(error: &tokio_postgres::Error) -> bool {
+    error.code().is_some_and(|state| state.code() == "53400")
 }
 
 /// A cell of COPY's text format.

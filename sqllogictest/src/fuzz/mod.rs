@@ -64,6 +64,8 @@ pub struct Report {
     pub n_views: u64,
     /// Queries that are not supported (0A000).
     pub n_refused: u64,
+    /// Subscribers that read more slowly than their view changed, and began anew.
+    pub n_cut_off: u64,
     /// Seeds of scripts that were not at their end in time. What they compared counts.
     pub cut_short: Vec<u64>,
     /// Comparisons of a view at an epoch, and what they reached.

@@ -144,6 +144,7 @@ impl Script<'_> {
         for compared in views {
             let view = self.views.get_mut(&compared.name).ok_or_else(|| format!("there is a view {} that nobody made", compared.name))?;
             view.follower.compare(epoch, &compared.rows).await?;
+            self.report.borrow_mut().n_cut_off += view.follower.take_n_cut_off();
             let now = taken.remove(&compared.name).unwrap_or_default();
             let before = std::mem::replace(&mut view.taken, now);
             let since = view.taken.iter().map(|(operator, (n_rows, n_retractions))| {
