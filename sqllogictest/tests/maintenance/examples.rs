@@ -218,7 +218,9 @@ pub const EXAMPLES: &[(&str, &[Example])] = &[
         &[query("SELECT t.id FROM t LEFT JOIN u ON t.id = u.id AND t.x > (SELECT max(x) FROM u AS w WHERE w.id = t.id)")],
     ),
     (
-        "a LATERAL that refers to what it stands beside in subqueries of its own alone, and not itself",
-        &[query("SELECT t.id, l.x FROM t CROSS JOIN LATERAL (SELECT u.x FROM u WHERE EXISTS (SELECT FROM e WHERE e.id = t.id)) AS l")],
+        "a LATERAL inside of a subquery that refers to what it stands beside in subqueries of its own alone, and not itself",
+        &[query(
+            "SELECT id FROM t WHERE EXISTS (SELECT FROM u CROSS JOIN LATERAL (SELECT e.x FROM e WHERE EXISTS (SELECT FROM t AS w WHERE w.id = u.id)) AS l)",
+        )],
     ),
 ];

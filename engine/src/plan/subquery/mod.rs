@@ -61,6 +61,8 @@ impl AnalyzerRule for UnnestSubqueries {
 #[derive(Default)]
 struct Unnesting {
     names: Names,
+    /// Inside of how many subqueries it is.
+    depth: usize,
 }
 
 impl Unnesting {
@@ -82,7 +84,10 @@ impl Unnesting {
 
     /// The plan without such subqueries, inner ones first.
     fn plan(&mut self, plan: LogicalPlan) -> Result<LogicalPlan> {
+        let is_subquery = matches!(plan, LogicalPlan::Subquery(_));
+        self.depth += usize::from(is_subquery);
         let plan = plan.map_children(|child| self.plan(child).map(Transformed::yes))?.data;
+        self.depth -= usize::from(is_subquery);
         match plan {
             LogicalPlan::Join(join) => self.join(join),
             LogicalPlan::Filter(filter) if has_subquery(&filter.predicate)? => self.filter(filter),
@@ -189,7 +194,9 @@ impl Unnesting {
 
     /// The subquery, those inside it unnested.
     fn inner(&mut self, subquery: Subquery) -> Result<Subquery> {
+        self.depth += 1;
         let plan = self.plan(subquery.subquery.as_ref().clone())?;
+        self.depth -= 1;
         Ok(Subquery { outer_ref_columns: plan.all_out_ref_exprs(), subquery: plan.into(), spans: subquery.spans })
     }
 }

@@ -205,16 +205,22 @@ impl Unnesting {
 
     /// A join whose right side is a subquery that refers to the left.
     pub(super) fn lateral(&mut self, join: Join) -> Result<LogicalPlan> {
-        let Some((subquery, alias)) = lateral_subquery(&join.right) else { return Ok(LogicalPlan::Join(join)) };
         if !matches!(join.join_type, JoinType::Inner | JoinType::Left) {
             return Ok(LogicalPlan::Join(join));
         }
+        let Some((subquery, alias)) = lateral_subquery(&join.right) else {
+            // One that refers to the left in subqueries of its own alone is none to DataFusion's planner. Inside of a subquery such a
+            // reference may be one to the query around that.
+            return match self.depth == 0 && !outer_columns(&join.right, &join.left).is_empty() {
+                true => self.joined_by_bindings(&join.right, &join),
+                false => Ok(LogicalPlan::Join(join)),
+            };
+        };
         if simple::lateral(subquery, &join.left)
             && let Some(joined) = self.simple_lateral(&join, subquery, alias)?
         {
             return Ok(joined);
         }
-        let schema = Arc::clone(&join.schema);
         let right = match alias {
             Some(alias) => LogicalPlan::SubqueryAlias(SubqueryAlias::try_new(Arc::clone(&subquery.subquery), alias.clone())?),
             None => subquery.subquery.as_ref().clone(),
@@ -222,10 +228,14 @@ impl Unnesting {
         if join.join_type == JoinType::Inner && is_row_by_row(&right) {
             return self.row_by_row(&right, &join);
         }
-        let correlated = self.correlated(&right, &join.left)?;
+        self.joined_by_bindings(&right, &join)
+    }
+
+    fn joined_by_bindings(&mut self, right: &LogicalPlan, join: &Join) -> Result<LogicalPlan> {
+        let correlated = self.correlated(right, &join.left)?;
         let equalities = join.on.iter().map(|(left, right)| left.clone().eq(right.clone()));
         let condition = conjunction(correlated.condition().into_iter().chain(equalities).chain(join.filter.clone()));
-        keep_columns(join_on(join.left.as_ref().clone(), correlated.plan, join.join_type, condition)?, &schema)
+        keep_columns(join_on(join.left.as_ref().clone(), correlated.plan, join.join_type, condition)?, &join.schema)
     }
 }
 
