@@ -71,11 +71,15 @@ impl Queries<'_> {
             _ => "FULL JOIN",
         };
         let on = self.on(own, columns, kind == JoinFull);
-        // A condition of an outer join that looks into the kept side is refused.
-        let further = match kind == JoinInner && self.one_in(4) {
+        let further = match self.one_in(4) {
             true => {
-                let both: Vec<Column> = own.iter().chain(columns).cloned().collect();
-                format!(" AND {}", self.at(Construct::SubqueryInOn, |this| this.condition(&both, 1)))
+                // Of a FULL JOIN it may look at one side alone; PostgreSQL refuses that, too.
+                let scope: Vec<Column> = match kind {
+                    JoinFull => own.to_vec(),
+                    _ => own.iter().chain(columns).cloned().collect(),
+                };
+                self.beyond_postgres |= kind == JoinFull;
+                format!(" AND {}", self.at(Construct::SubqueryInOn, |this| this.condition(&scope, 1)))
             }
             false => String::new(),
         };

@@ -130,6 +130,7 @@ pub const EXAMPLES: &[(&str, &[Example])] = &[
             query("SELECT id, ARRAY(SELECT x FROM u WHERE u.id = t.id ORDER BY x) AS xs FROM t"),
             query("SELECT t.id, l.m FROM t, LATERAL (SELECT max(x) AS m FROM u WHERE u.id = t.id) AS l"),
             query("SELECT id, (SELECT x FROM u WHERE u.id <= t.id ORDER BY u.id DESC LIMIT 1) AS last FROM t WHERE id < 50"),
+            query("SELECT t.id, u.x FROM t LEFT JOIN u ON t.id = u.id AND t.x > (SELECT max(x) FROM u AS w WHERE w.id = t.id)"),
         ],
     ),
     (
@@ -214,8 +215,8 @@ pub const EXAMPLES: &[(&str, &[Example])] = &[
         &[query("SELECT id, now() AS n FROM t"), query("SELECT id FROM t WHERE random() < 0.5")],
     ),
     (
-        "a subquery in the condition of an outer join that refers to the side whose rows are kept",
-        &[query("SELECT t.id FROM t LEFT JOIN u ON t.id = u.id AND t.x > (SELECT max(x) FROM u AS w WHERE w.id = t.id)")],
+        "a subquery in the condition of a FULL JOIN that refers to both sides",
+        &[query("SELECT t.id FROM t FULL JOIN u ON t.id = u.id AND t.x > (SELECT max(x) FROM u AS w WHERE w.id = t.id AND w.x < u.x)")],
     ),
     (
         "a LATERAL inside of a subquery that refers to what it stands beside in subqueries of its own alone, and not itself",
