@@ -16,6 +16,7 @@ pub mod dml;
 pub mod explain;
 mod expressions;
 pub(crate) mod failure;
+mod filters_apart;
 mod from_columns;
 mod grouping_sets;
 mod guards;

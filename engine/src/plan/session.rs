@@ -42,6 +42,7 @@ use crate::functions::UNSOUND_OPTIMIZER_RULE;
 use crate::plan::arithmetic::CheckedArithmetic;
 use crate::plan::coercion::NumericsBesideDoubles;
 use crate::plan::distinct_recursion::NewRowsOfRecursions;
+use crate::plan::filters_apart::ProjectionsAboveFilters;
 use crate::plan::grouping_sets::GroupingSetsAsUnion;
 use crate::plan::held_back::{extract_equijoin_predicate, push_down_filter};
 use crate::plan::inner_joins::OrderInnerJoins;
@@ -178,11 +179,17 @@ fn batch_rules() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
 
 /// DataFusion's physical rules but the one that answers aggregates from statistics: it takes a constant over no rows to have
 /// one distinct value; and those that push filters down once more, which tell the columns of a projection apart by their names alone:
-/// `x.a = y.a OR …` above a join whose sides were swapped became `a = a OR …` below it. First, what it wrongly takes for constant is hidden; before the last, which only checks, orders that were
-/// lost are made again, and recursions told which of their rows are new.
+/// `x.a = y.a OR …` above a join whose sides were swapped became `a = a OR …` below it. First, what it wrongly takes for constant is
+/// hidden; before projections are moved, they leave the filters; before the last, which only checks, orders that were lost are
+/// made again, and recursions told which of their rows are new.
 fn physical_rules() -> Vec<Arc<dyn PhysicalOptimizerRule + Send + Sync>> {
-    let mut rules = PhysicalOptimizer::new().rules;
-    rules.retain(|rule| rule.name() != "aggregate_statistics" && !rule.name().starts_with("FilterPushdown"));
+    type Rule = Arc<dyn PhysicalOptimizerRule + Send + Sync>;
+    let is_sound = |rule: &Rule| rule.name() != "aggregate_statistics" && !rule.name().starts_with("FilterPushdown");
+    let with_preparation = |rule: Rule| {
+        let preparation = (rule.name() == "ProjectionPushdown").then(|| Arc::new(ProjectionsAboveFilters) as Rule);
+        preparation.into_iter().chain([rule])
+    };
+    let mut rules: Vec<Rule> = PhysicalOptimizer::new().rules.into_iter().filter(is_sound).flat_map(with_preparation).collect();
     rules.insert(0, Arc::new(ForgetConstantsBelowOuterJoins));
     rules.insert(rules.len() - 1, Arc::new(SortWhatIsNotKnownToBe));
     rules.insert(rules.len() - 1, Arc::new(NewRowsOfRecursions));

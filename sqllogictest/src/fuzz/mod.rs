@@ -30,7 +30,7 @@ use std::time::{Duration, Instant};
 
 use crate::connection::Table;
 use crate::mode::Mode;
-use crate::oracle::Answers;
+use crate::oracle::{Answers, TOO_MANY_ROWS};
 use crate::server::Program;
 use history::Statement;
 use reach::Reach;
@@ -66,7 +66,7 @@ pub struct Report {
     pub n_refused: u64,
     /// Subscribers that read more slowly than their view changed, and began anew.
     pub n_cut_off: u64,
-    /// Seeds of scripts that were not at their end in time. What they compared counts.
+    /// Seeds of scripts that were not at their end in time, or asked for too much memory. What they compared counts.
     pub cut_short: Vec<u64>,
     /// Comparisons of a view at an epoch, and what they reached.
     pub reach: Reach,
@@ -89,6 +89,12 @@ impl fmt::Display for Failure {
 
 /// Scripts at one time: while the server of one works, another's answers are compared.
 const N_LANES: usize = 2;
+
+/// Rows of a view that are compared, at most: joins of joins may have millions.
+const N_ROWS_AT_MOST: usize = 20_000;
+
+/// What a script fails with that asks too much of this machine. It is cut short and counted as such.
+const ASKS_TOO_MUCH: [&str; 3] = [TOO_MANY_ROWS, "out of memory for queries", "Resources exhausted"];
 
 /// For making a failing script smaller.
 const SMALLER_LIMIT: Duration = Duration::from_secs(60);
@@ -165,20 +171,28 @@ impl Run<'_> {
                 Ok(Ok(_)) => {}
                 Ok(Err(failure)) => {
                     let first = failure.text.lines().next().unwrap_or_default();
+                    if ASKS_TOO_MUCH.iter().any(|known| first.contains(known)) {
+                        self.cut_short(seed, mode, first);
+                        return Ok(());
+                    }
                     (self.say)(&format!("after {:.0?} seed {seed} fails in mode {}: {first}", self.started.elapsed(), mode.name()));
                     let (statements, failure) = self.smaller(mode, statements, failure).await;
                     let script: Vec<&str> = statements.iter().map(|statement| statement.sql.as_str()).collect();
                     return Err(format!("mode {}: {failure}\n\n{};", mode.name(), script.join(";\n")));
                 }
                 Err(_) => {
-                    (self.say)(&format!("seed {seed} is cut short after {:.0?}, in mode {}", begun.elapsed(), mode.name()));
-                    self.report.borrow_mut().cut_short.push(seed);
+                    self.cut_short(seed, mode, "its time is over");
                     return Ok(());
                 }
             }
         }
         self.report.borrow_mut().n_scripts += 1;
         Ok(())
+    }
+
+    fn cut_short(&self, seed: u64, mode: Mode, why: &str) {
+        (self.say)(&format!("seed {seed} is cut short in mode {}: {why}", mode.name()));
+        self.report.borrow_mut().cut_short.push(seed);
     }
 
     /// Leaves statements out, many at a time and then fewer, as long as the script fails in the same way.

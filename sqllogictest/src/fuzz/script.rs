@@ -5,10 +5,10 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 
-use super::Report;
 use super::follower::Follower;
 use super::history::Statement;
 use super::reach::{Construct, Taken, operator_name};
+use super::{N_ROWS_AT_MOST, Report};
 use crate::connection::{Connection, Error, SharedServer, Table};
 use crate::mode::Mode;
 use crate::oracle::{Answers, Compared, Oracle};
@@ -81,7 +81,8 @@ async fn run_counted(
     let server = Server::start(shared.program.clone(), folder.path(), mode.server_flags()).map_err(|error| error.to_string())?;
     let server: SharedServer = Arc::new(Mutex::new(server));
     let connect = || Connection::new(server.clone(), Arc::default());
-    let oracle = Oracle::new(connect(), &folder.path().join(DATA_FOLDER)).with_answers(shared.answers.clone(), asks_server);
+    let oracle = Oracle::new(connect(), &folder.path().join(DATA_FOLDER));
+    let oracle = oracle.with_answers(shared.answers.clone(), asks_server).with_rows_at_most(N_ROWS_AT_MOST);
     let mut script = Script {
         connection: connect(),
         oracle,

@@ -8,6 +8,7 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::{Schema, SchemaRef};
 use catalog::{Definition, Object, ObjectId, Snapshot};
 use datafusion::datasource::{MemTable, TableProvider};
+use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::sql::sqlparser::ast;
 use engine::clock::Clock;
 use engine::decode::column::ColumnBuffer;
@@ -21,6 +22,9 @@ use server::encode::column::{Column, Style};
 
 use super::Rows;
 use crate::connection::Table;
+
+/// What a query may keep.
+const N_BYTES: usize = 2 << 30;
 
 /// The copies of the streams and tables.
 pub type Inputs = HashMap<ObjectId, Arc<dyn TableProvider>>;
@@ -41,7 +45,8 @@ struct Names<'a> {
 impl Batch {
     /// A session as the server has it, but for one partition: rows come in one order.
     pub fn new() -> Self {
-        Self { session: Session::new(1, Arc::default()).expect("a session needs nothing from outside") }
+        let environment = RuntimeEnvBuilder::new().with_memory_limit(N_BYTES, 1.0).build_arc().expect("a pool needs nothing from outside");
+        Self { session: Session::new(1, environment).expect("a session needs nothing from outside") }
     }
 
     /// The rows of a view's query, as text and sorted.

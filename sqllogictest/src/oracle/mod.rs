@@ -23,6 +23,9 @@ use batch::{Batch, Inputs};
 /// Rows of a difference that are shown.
 const N_ROWS_SHOWN: usize = 5;
 
+/// How the error begins when a view has more rows than are compared.
+pub const TOO_MANY_ROWS: &str = "too many rows";
+
 /// Compares the views of one server with their queries.
 pub struct Oracle {
     connection: Connection,
@@ -37,6 +40,8 @@ pub struct Oracle {
     answers: Answers,
     /// Whether queries read the rows of views that were compared before, and not those views' queries.
     trusts_views: bool,
+    /// Rows of a view that are compared, at most.
+    n_rows_at_most: usize,
 }
 
 /// What queries returned in batch, by the rows of all inputs and the query: one script's ways of running share them.
@@ -94,6 +99,7 @@ impl Oracle {
             asks_server: true,
             answers: Answers::default(),
             trusts_views: false,
+            n_rows_at_most: usize::MAX,
         }
     }
 
@@ -101,6 +107,11 @@ impl Oracle {
     /// views, each of which was compared before it: queries that are expanded over several views take seconds to plan.
     pub fn with_answers(self, answers: Answers, asks_server: bool) -> Self {
         Self { answers, asks_server, trusts_views: true, ..self }
+    }
+
+    /// One that does not compare views with more rows than that: the error is [`TOO_MANY_ROWS`] then.
+    pub fn with_rows_at_most(self, n_rows_at_most: usize) -> Self {
+        Self { n_rows_at_most, ..self }
     }
 
     /// Takes a comment of the script. The error says what is wrong with the directive in it.
@@ -169,6 +180,9 @@ impl Oracle {
         let mut rows: Vec<Rows> = Vec::new();
         for (view, ..) in &views {
             let table = next();
+            if table.rows.len() > self.n_rows_at_most {
+                return Err(format!("{TOO_MANY_ROWS}: {} of view {}", table.rows.len(), view.name));
+            }
             if self.trusts_views {
                 copies.insert(view.id, batch::copy(view, &table)?);
             }

@@ -107,13 +107,7 @@ impl Unnesting {
 
     /// Joins what the expressions `values` give for pairs of rows to the side that is not kept. The condition on the other side under
     /// which a row of it belongs to such a pair.
-    fn join_pairs(
-        &mut self,
-        values: Vec<(Expr, String)>,
-        join: &Join,
-        left: &mut Outer,
-        right: &mut Outer,
-    ) -> Result<Option<Expr>> {
+    fn join_pairs(&mut self, values: Vec<(Expr, String)>, join: &Join, left: &mut Outer, right: &mut Outer) -> Result<Option<Expr>> {
         let (kept, other) = match join.join_type {
             JoinType::Left | JoinType::LeftSemi | JoinType::LeftAnti | JoinType::LeftMark => (left, right),
             JoinType::Right | JoinType::RightSemi | JoinType::RightAnti | JoinType::RightMark => (right, left),
