@@ -9,6 +9,7 @@ pub(crate) mod assignment;
 mod beside_wildcards;
 pub mod canonical;
 pub mod coercion;
+mod constants_last;
 mod copies;
 pub mod dialect;
 mod distinct_recursion;

@@ -41,6 +41,7 @@ use crate::Result;
 use crate::functions::UNSOUND_OPTIMIZER_RULE;
 use crate::plan::arithmetic::CheckedArithmetic;
 use crate::plan::coercion::NumericsBesideDoubles;
+use crate::plan::constants_last::ConstantsLast;
 use crate::plan::distinct_recursion::NewRowsOfRecursions;
 use crate::plan::filters_apart::ProjectionsAboveFilters;
 use crate::plan::grouping_sets::GroupingSetsAsUnion;
@@ -161,8 +162,8 @@ fn config(target_partitions: usize) -> SessionConfig {
 }
 
 /// DataFusion's rules for batch runs, without the one that does not go with our `sum`, and the one that drops a constant from
-/// GROUP BY: where nothing else is left, no rows would become one. One is ours, two are held back: see [`OrderInnerJoins`]
-/// and [`super::held_back`].
+/// GROUP BY: where nothing else is left, no rows would become one. Two are ours, two are held back: see [`OrderInnerJoins`],
+/// [`ConstantsLast`] and [`super::held_back`].
 fn batch_rules() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
     let is_sound =
         |rule: &Arc<dyn OptimizerRule + Send + Sync>| ![UNSOUND_OPTIMIZER_RULE, "eliminate_group_by_constant"].contains(&rule.name());
@@ -174,7 +175,10 @@ fn batch_rules() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
             _ => rule,
         }
     };
-    Optimizer::new().rules.into_iter().filter(is_sound).map(ours).collect()
+    let mut rules: Vec<_> = Optimizer::new().rules.into_iter().filter(is_sound).map(ours).collect();
+    let pushes_down = rules.iter().position(|rule| rule.name() == "push_down_filter").expect("the rule is DataFusion's");
+    rules.insert(pushes_down, Arc::new(ConstantsLast));
+    rules
 }
 
 /// DataFusion's physical rules but the one that answers aggregates from statistics: it takes a constant over no rows to have
@@ -216,6 +220,7 @@ fn view_rules() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
         Arc::new(PropagateEmptyRelation::new()),
         Arc::new(EliminateOuterJoin::new()),
         Arc::new(PushDownLimit::new()),
+        Arc::new(ConstantsLast),
         Arc::new(push_down_filter()),
         Arc::new(OptimizeProjections::new()),
     ]
