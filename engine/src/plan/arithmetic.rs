@@ -75,7 +75,8 @@ fn checked_expression(expression: Expr, schema: &DFSchema) -> Result<Transformed
     }
 }
 
-fn call(operator: Operator, left: Expr, right: Expr) -> Expr {
+/// The operation on two integers or two floats of one type, which fails where it overflows.
+pub(super) fn call(operator: Operator, left: Expr, right: Expr) -> Expr {
     let function = ScalarUDF::new_from_impl(CheckedOperation { operator, signature: Signature::any(2, Volatility::Immutable) });
     Expr::ScalarFunction(ScalarFunction::new_udf(Arc::new(function), vec![left, right]))
 }

@@ -55,6 +55,7 @@ mod series;
 pub mod session;
 mod shared_columns;
 pub mod sharing;
+mod signed_zeros;
 mod sorted;
 pub mod statement;
 mod subquery;

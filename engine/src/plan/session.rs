@@ -50,6 +50,7 @@ use crate::plan::inner_joins::OrderInnerJoins;
 use crate::plan::operators::PostgresOperators;
 use crate::plan::outer_constants::ForgetConstantsBelowOuterJoins;
 use crate::plan::outer_types::OuterTypes;
+use crate::plan::signed_zeros::{UnsignedZeros, UnsignedZerosInLists};
 use crate::plan::sorted::SortWhatIsNotKnownToBe;
 use crate::plan::subquery::UnnestSubqueries;
 use crate::plan::zone::InZone;
@@ -133,6 +134,7 @@ fn analyzer_rules() -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {
         Arc::new(NumericsBesideDoubles),
         Arc::new(TypeCoercion::new()),
         Arc::new(OuterTypes),
+        Arc::new(UnsignedZeros),
         Arc::new(CheckedArithmetic),
         Arc::new(GroupingSetsAsUnion),
         Arc::new(UnnestSubqueries),
@@ -162,8 +164,8 @@ fn config(target_partitions: usize) -> SessionConfig {
 }
 
 /// DataFusion's rules for batch runs, without the one that does not go with our `sum`, and the one that drops a constant from
-/// GROUP BY: where nothing else is left, no rows would become one. Two are ours, two are held back: see [`OrderInnerJoins`],
-/// [`ConstantsLast`] and [`super::held_back`].
+/// GROUP BY: where nothing else is left, no rows would become one. Three are ours, two are held back: see [`OrderInnerJoins`],
+/// [`ConstantsLast`], [`UnsignedZerosInLists`] and [`super::held_back`].
 fn batch_rules() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
     let is_sound =
         |rule: &Arc<dyn OptimizerRule + Send + Sync>| ![UNSOUND_OPTIMIZER_RULE, "eliminate_group_by_constant"].contains(&rule.name());
@@ -178,6 +180,7 @@ fn batch_rules() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
     let mut rules: Vec<_> = Optimizer::new().rules.into_iter().filter(is_sound).map(ours).collect();
     let pushes_down = rules.iter().position(|rule| rule.name() == "push_down_filter").expect("the rule is DataFusion's");
     rules.insert(pushes_down, Arc::new(ConstantsLast));
+    rules.push(Arc::new(UnsignedZerosInLists));
     rules
 }
 
@@ -223,6 +226,7 @@ fn view_rules() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
         Arc::new(ConstantsLast),
         Arc::new(push_down_filter()),
         Arc::new(OptimizeProjections::new()),
+        Arc::new(UnsignedZerosInLists),
     ]
 }
 
