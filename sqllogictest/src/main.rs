@@ -129,7 +129,8 @@ fn fuzz(line: FuzzCommandLine) -> ExitCode {
     let (limit, keep_going) = (Some(Duration::from_secs(line.script_seconds)), line.keep_going);
     let n_ways = line.ways.clamp(1, Mode::FUZZ.len());
     let plan = fuzz::Plan { seed, n_scripts: line.scripts, time: Some(time), limit, folder: line.write, keep_going, n_ways };
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime of one thread starts");
+    // Queries run in batch on this thread; what servers send is read on the other meanwhile.
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime starts");
     let program = Program::from_environment(std::env::current_exe().expect("a running process has an executable"));
     let (report, failures) = runtime.block_on(fuzz::run(&program, &plan, &|line| println!("{line}")));
     println!(

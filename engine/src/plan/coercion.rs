@@ -125,7 +125,7 @@ fn as_doubles(expression: Expr, schema: &DFSchema) -> Transformed<Expr> {
             Transformed::yes(Expr::Case(Case { expr: case.expr, when_then_expr, else_expr: case.else_expr.map(double) }))
         }
         Expr::InList(InList { expr, list, negated })
-            if is_double(&expr) && list.iter().any(is_numeric) || is_numeric(&expr) && list.iter().any(is_double) =>
+            if (is_double(&expr) || list.iter().any(is_double)) && (is_numeric(&expr) || list.iter().any(is_numeric)) =>
         {
             let list = list.into_iter().map(|item| *double(Box::new(item))).collect();
             Transformed::yes(Expr::InList(InList { expr: double(expr), list, negated }))

@@ -37,6 +37,7 @@ mod lower_top;
 pub(crate) mod meaning;
 pub mod names;
 pub mod normalise;
+mod nulls_in_lists;
 pub mod operators;
 mod orders;
 mod outer_constants;

@@ -47,6 +47,7 @@ use crate::plan::filters_apart::ProjectionsAboveFilters;
 use crate::plan::grouping_sets::GroupingSetsAsUnion;
 use crate::plan::held_back::{extract_equijoin_predicate, push_down_filter};
 use crate::plan::inner_joins::OrderInnerJoins;
+use crate::plan::nulls_in_lists::NullsInLists;
 use crate::plan::operators::PostgresOperators;
 use crate::plan::outer_constants::ForgetConstantsBelowOuterJoins;
 use crate::plan::outer_types::OuterTypes;
@@ -134,6 +135,7 @@ fn analyzer_rules() -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {
         Arc::new(NumericsBesideDoubles),
         Arc::new(TypeCoercion::new()),
         Arc::new(OuterTypes),
+        Arc::new(NullsInLists),
         Arc::new(UnsignedZeros),
         Arc::new(CheckedArithmetic),
         Arc::new(GroupingSetsAsUnion),

@@ -12,7 +12,7 @@ use datafusion::optimizer::{AnalyzerRule, ApplyOrder, OptimizerConfig, Optimizer
 use super::arithmetic::call;
 use super::expressions::rewritten;
 
-/// The analyzer rule: `nullif` and DISTINCT. It comes when types are settled.
+/// The analyzer rule: `nullif`, DISTINCT and lists as they are written. It comes when types are settled.
 #[derive(Debug)]
 pub struct UnsignedZeros;
 
@@ -48,11 +48,16 @@ fn without_bits(expression: Expr, schema: &DFSchema) -> Result<Transformed<Expr>
             }
             Ok(Transformed::yes(Expr::AggregateFunction(AggregateFunction { func, params })))
         }
+        // Constants are not seen to be zeros yet.
+        Expr::InList(InList { expr, list, negated }) if is_float(&expr, schema) => {
+            let list = list.into_iter().map(|item| unsigned(item, schema)).collect::<Result<_>>()?;
+            Ok(Transformed::yes(Expr::InList(InList { expr: unsigned(*expr, schema)?.into(), list, negated })))
+        }
         other => Ok(Transformed::no(other)),
     }
 }
 
-/// The optimizer rule: lists and arms of CASE. It comes last, when it is seen which are constants.
+/// The optimizer rule: arms of CASE, and lists made of `f = 0 OR f = 1 OR …`. It comes last, when it is seen which are constants.
 #[derive(Debug)]
 pub struct UnsignedZerosInLists;
 

@@ -91,7 +91,7 @@ impl fmt::Display for Failure {
 const N_LANES: usize = 2;
 
 /// Rows of a view that are compared, at most: joins of joins may have millions.
-const N_ROWS_AT_MOST: usize = 20_000;
+const N_ROWS_AT_MOST: usize = 50_000;
 
 /// What a script fails with that asks too much of this machine. It is cut short and counted as such.
 const ASKS_TOO_MUCH: [&str; 3] = [TOO_MANY_ROWS, "out of memory for queries", "Resources exhausted"];

@@ -181,6 +181,11 @@ impl Unnesting {
                     let expr = self.expression(*expr, outer, Place::Elsewhere)?;
                     let simple = is_top && simple::is_in(&expr, &subquery, outer.base());
                     match simple {
+                        // DataFusion's anti join for NOT IN has one key.
+                        true if negated && !subquery.outer_ref_columns.is_empty() => {
+                            let subquery = with_value(subquery, expr, &outer.plan)?;
+                            Expr::Exists(Exists { subquery: self.exists_apart(subquery)?, negated })
+                        }
                         true => Expr::InSubquery(InSubquery { expr: expr.into(), subquery: self.in_apart(subquery)?, negated }),
                         false => self.is_in(expr, &subquery, negated, outer)?,
                     }
@@ -199,6 +204,20 @@ impl Unnesting {
         self.depth -= 1;
         Ok(Subquery { outer_ref_columns: plan.all_out_ref_exprs(), subquery: plan.into(), spans: subquery.spans })
     }
+}
+
+/// The rows of a subquery whose value is `x`, an expression around it.
+fn with_value(subquery: Subquery, x: Expr, outer: &LogicalPlan) -> Result<Subquery> {
+    let x = x.transform_up(|node| match node {
+        Expr::Column(column) => {
+            let field = outer.schema().qualified_field_from_column(&column)?.1;
+            Ok(Transformed::yes(Expr::OuterReferenceColumn(Arc::clone(field), column)))
+        }
+        other => Ok(Transformed::no(other)),
+    })?;
+    let value = names::columns(subquery.subquery.schema()).swap_remove(0);
+    let rows = LogicalPlan::Filter(Filter::try_new(value.eq(x.data), subquery.subquery)?);
+    Ok(Subquery { outer_ref_columns: rows.all_out_ref_exprs(), subquery: rows.into(), spans: subquery.spans })
 }
 
 /// An aggregate of columns of a query around alone is that query's in Postgres: here it would be the subquery's.
