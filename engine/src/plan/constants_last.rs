@@ -57,7 +57,7 @@ fn in_one_form(expression: Expr) -> Result<Transformed<Expr>> {
 }
 
 /// 0.0 for -0.0, which compares as the same.
-fn without_sign_of_zero(constant: &Expr) -> Option<Expr> {
+pub(super) fn without_sign_of_zero(constant: &Expr) -> Option<Expr> {
     let Expr::Literal(value, metadata) = constant else { return None };
     let zero = match value {
         ScalarValue::Float64(Some(value)) if *value == 0.0 && value.is_sign_negative() => ScalarValue::Float64(Some(0.0)),

@@ -10,6 +10,7 @@ use datafusion::logical_expr::{Case, Expr, ExprSchemable, LogicalPlan, Operator}
 use datafusion::optimizer::{AnalyzerRule, ApplyOrder, OptimizerConfig, OptimizerRule};
 
 use super::arithmetic::call;
+use super::constants_last::without_sign_of_zero;
 use super::expressions::rewritten;
 
 /// The analyzer rule: `nullif`, DISTINCT and lists as they are written. It comes when types are settled.
@@ -121,9 +122,5 @@ fn is_zero(expression: &Expr) -> bool {
 }
 
 fn unsigned_constant(expression: Expr) -> Expr {
-    match expression {
-        Expr::Literal(ScalarValue::Float64(Some(value)), metadata) => Expr::Literal(ScalarValue::Float64(Some(value + 0.0)), metadata),
-        Expr::Literal(ScalarValue::Float32(Some(value)), metadata) => Expr::Literal(ScalarValue::Float32(Some(value + 0.0)), metadata),
-        other => other,
-    }
+    without_sign_of_zero(&expression).unwrap_or(expression)
 }
